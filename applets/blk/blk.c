@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: Apache-2.0
+// The blk applet: a disk (VIRTIO 1.3, 5.2 "Block Device"). Options, features, configuration, and the operations.
+#include "applets/blk/blk.h"
+
+#include <string.h>
+
+#include "applets/applet.h"
+#include "core/log.h"
+#include "core/sys.h"
+
+enum { MIN_DEFAULT_QUEUES = 16, MOST_SEGMENTS = 126 };
+
+struct blk_options {
+	const char *path, *serial;
+	bool read_only, direct;
+	unsigned cache, discard, lock, engine;
+	u64 block_size, num_queues, queue_size;
+};
+
+enum { CACHE_WRITEBACK, CACHE_WRITETHROUGH };
+enum { DISCARD_UNMAP, DISCARD_IGNORE };
+enum { ENGINE_AUTO, ENGINE_URING, ENGINE_SYNC };
+
+// clang-format off
+static const struct option blk_option_table[] = {
+	{.name = "path", .aliases = "blk-file,file", .letter = 'b', .type = OPTION_TEXT, .argument = "PATH",
+	 .help = "file, block device, memory:SIZE or null:SIZE",
+	 .offset = offsetof(struct blk_options, path)},
+	{.name = "read-only", .letter = 'r', .type = OPTION_FLAG,
+	 .help = "the guest cannot write",
+	 .offset = offsetof(struct blk_options, read_only)},
+	{.name = "direct", .type = OPTION_FLAG,
+	 .help = "bypass the host's page cache (O_DIRECT)",
+	 .offset = offsetof(struct blk_options, direct)},
+	{.name = "cache", .type = OPTION_CHOICE, .choices = "writeback|writethrough", .initial = "writeback",
+	 .help = "when writes are durable",
+	 .offset = offsetof(struct blk_options, cache)},
+	{.name = "discard", .type = OPTION_CHOICE, .choices = "unmap|ignore", .initial = "unmap",
+	 .help = "may the guest free space",
+	 .offset = offsetof(struct blk_options, discard)},
+	{.name = "lock", .type = OPTION_CHOICE, .choices = "off|shared|exclusive|auto", .initial = "auto",
+	 .help = "auto: one writer or many readers",
+	 .offset = offsetof(struct blk_options, lock)},
+	{.name = "engine", .type = OPTION_CHOICE, .choices = "auto|uring|sync", .initial = "auto",
+	 .help = "how the disk is read and written",
+	 .offset = offsetof(struct blk_options, engine)},
+	{.name = "block-size", .aliases = "logical-block-size", .type = OPTION_SIZE, .argument = "BYTES",
+	 .min = 512, .max = 65536,
+	 .help = "logical block the guest sees [medium's]",
+	 .offset = offsetof(struct blk_options, block_size)},
+	{.name = "serial", .type = OPTION_TEXT, .argument = "TEXT", .initial = "",
+	 .help = "up to 20 bytes, /sys/block/vda/serial",
+	 .offset = offsetof(struct blk_options, serial)},
+	{.name = "num-queues", .type = OPTION_NUMBER, .argument = "N", .min = 1, .max = DEVICE_MAX_QUEUES,
+	 .help = "most queues the guest may use [16..64]",
+	 .offset = offsetof(struct blk_options, num_queues)},
+	{.name = "queue-size", .type = OPTION_NUMBER, .argument = "N", .initial = "1024", .min = 4,
+	 .max = DEVICE_MAX_QUEUE_SIZE,
+	 .help = "largest ring, a power of two",
+	 .offset = offsetof(struct blk_options, queue_size)},
+};
+// clang-format on
+
+static unsigned blk_queue_count(const struct device *device)
+{
+	return blk_of_const(device)->num_queues;
+}
+
+static unsigned blk_queue_size(const struct device *device)
+{
+	return blk_of_const(device)->queue_size;
+}
+
+static u64 blk_features(const struct device *device)
+{
+	const struct blk *blk = blk_of_const(device);
+	u64 features = BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_BLK_SIZE) |
+		       BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_TOPOLOGY) |
+		       BIT64(VIRTIO_BLK_F_CONFIG_WCE);
+
+	if (blk->num_queues > 1)
+		features |= BIT64(VIRTIO_BLK_F_MQ);
+	if (blk->read_only)
+		return features | BIT64(VIRTIO_BLK_F_RO);
+	features |= BIT64(VIRTIO_BLK_F_WRITE_ZEROES);
+	return blk->discard ? features | BIT64(VIRTIO_BLK_F_DISCARD) : features;
+}
+
+// 5.2.6.2: without FLUSH, or with the cache off, a write is durable when it is answered.
+static void decide_sync_writes(struct blk *blk)
+{
+	blk->sync_writes = !blk->write_cache || !(blk->features & BIT64(VIRTIO_BLK_F_FLUSH));
+}
+
+static void blk_negotiated(struct device *device, u64 features)
+{
+	struct blk *blk = blk_of(device);
+
+	blk->features = features;
+	decide_sync_writes(blk);
+}
+
+// 5.2.4 "Device configuration layout"
+static size_t blk_config(const struct device *device, u8 *space)
+{
+	const struct blk *blk = blk_of_const(device);
+	const struct medium *medium = &blk->medium;
+	u32 alignment = medium->discard_granularity > blk->block_size ? medium->discard_granularity
+								      : blk->block_size;
+	u32 physical =
+		medium->physical_block > blk->block_size ? medium->physical_block : blk->block_size;
+	// 5.2.5.2 "Device Requirements: Device Initialization"
+	bool wce_without_flush = blk->features & BIT64(VIRTIO_BLK_F_CONFIG_WCE) &&
+				 !(blk->features & BIT64(VIRTIO_BLK_F_FLUSH));
+	u32 discard_sectors = UINT32_MAX & ~(alignment / VIRTIO_BLK_SECTOR_SIZE - 1);
+	struct virtio_blk_config config = {
+		.capacity = le64_of(blk->len >> VIRTIO_BLK_SECTOR_SHIFT),
+		.seg_max = le32_of(min_uint(MOST_SEGMENTS, blk->queue_size - 2)),
+		.blk_size = le32_of(blk->block_size),
+		.topology.physical_block_exp = (u8)__builtin_ctz(physical / blk->block_size),
+		.topology.min_io_size = le16_of((u16)(physical / blk->block_size)),
+		.topology.opt_io_size = le32_of(medium->optimal_io / blk->block_size),
+		.writeback = blk->write_cache && !wce_without_flush,
+		.num_queues = le16_of((u16)blk->num_queues),
+		.write_zeroes_may_unmap = blk->discard,
+	};
+
+	if (blk->discard) {
+		config.max_discard_sectors = le32_of(discard_sectors);
+		config.max_discard_seg = le32_of(BLK_MAX_RANGES);
+		config.discard_sector_alignment = le32_of(alignment >> VIRTIO_BLK_SECTOR_SHIFT);
+	}
+	if (!blk->read_only) {
+		config.max_write_zeroes_sectors =
+			le32_of(BLK_MAX_ZEROES_LEN >> VIRTIO_BLK_SECTOR_SHIFT);
+		config.max_write_zeroes_seg = le32_of(BLK_MAX_RANGES);
+	}
+	memcpy(space, &config, VIRTIO_BLK_CONFIG_LEN);
+	return VIRTIO_BLK_CONFIG_LEN;
+}
+
+// 5.2.5 "Device Initialization": only the "writeback" field can be written. What was written into the cache
+// before it is turned off is made durable.
+static int blk_config_write(struct device *device, size_t offset, const u8 *data, size_t len)
+{
+	struct blk *blk = blk_of(device);
+
+	if (offset != offsetof(struct virtio_blk_config, writeback) || len != 1 || *data > 1)
+		return log_errno(-EINVAL, "SET_CONFIG: only 0 or 1 to the writeback field can be "
+					  "written");
+	if (!*data && blk->medium.fd >= 0 && fdatasync(blk->medium.fd) != 0)
+		return log_errno(-errno, "cannot flush the disk to turn its write cache off");
+	blk->write_cache = *data;
+	decide_sync_writes(blk);
+	return 0;
+}
+
+static void blk_worker_free(struct blk_worker *blk_worker)
+{
+	sys_release(blk_worker->bounce_buffers, (size_t)BLK_BOUNCE_COUNT * BLK_BOUNCE_LEN);
+	free(blk_worker);
+}
+
+static int blk_worker_start(struct device *device, struct worker *worker)
+{
+	struct blk *blk = blk_of(device);
+	struct blk_worker *blk_worker = calloc(1, sizeof(*blk_worker));
+	int error;
+
+	if (!blk_worker)
+		return log_errno(-ENOMEM, "cannot start a worker");
+	*blk_worker = (struct blk_worker){.blk = blk, .worker = worker, .nowait_works = true};
+	list_init(&blk_worker->bounce_waiting);
+	blk_worker->bounce_buffers = sys_reserve((size_t)BLK_BOUNCE_COUNT * BLK_BOUNCE_LEN);
+	for (size_t i = 0; i < BLK_BOUNCE_COUNT; i++)
+		blk_worker->bounce_free[blk_worker->bounce_free_count++] =
+			blk_worker->bounce_buffers + i * BLK_BOUNCE_LEN;
+	error = blk_worker->bounce_buffers ? blk->engine->start(blk_worker)
+					   : log_errno(-ENOMEM, "cannot reserve bounce buffers");
+	if (error)
+		blk_worker_free(blk_worker);
+	else
+		worker->device_data = blk_worker;
+	return error;
+}
+
+static void blk_worker_stop(struct device *device, struct worker *worker)
+{
+	struct blk_worker *blk_worker = worker->device_data;
+
+	blk_of(device)->engine->stop(blk_worker);
+	blk_worker_free(blk_worker);
+}
+
+static void blk_process_queue(struct device *device, struct vring *vring)
+{
+	struct blk_worker *worker = vring_worker(vring)->device_data;
+	struct chain *chain;
+
+	while ((chain = vring_pop(vring)))
+		blk_request_start(worker, vring, chain);
+	blk_of(device)->engine->submit(worker);
+}
+
+static void blk_queue_stop(struct device *device, struct vring *vring)
+{
+	blk_of(device)->engine->drain(vring_worker(vring)->device_data, vring);
+}
+
+static const struct device_ops blk_ops = {
+	.queue_count = blk_queue_count,
+	.queue_size = blk_queue_size,
+	.features = blk_features,
+	.request_size = sizeof(struct blk_request),
+	.negotiated = blk_negotiated,
+	.config = blk_config,
+	.config_write = blk_config_write,
+	.worker_start = blk_worker_start,
+	.worker_stop = blk_worker_stop,
+	.process_queue = blk_process_queue,
+	.queue_stop = blk_queue_stop,
+};
+
+static unsigned default_queues(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (processors < MIN_DEFAULT_QUEUES)
+		return MIN_DEFAULT_QUEUES;
+	return min_uint((unsigned)processors, DEVICE_MAX_QUEUES);
+}
+
+static int set_block_size(struct blk *blk, u64 wanted)
+{
+	blk->block_size = wanted == OPTION_UNSET ? blk->medium.logical_block : (u32)wanted;
+	if (!is_power_of_two(blk->block_size))
+		return log_errno(-EINVAL, "--block-size %u is not a power of two", blk->block_size);
+	if (blk->medium.direct && blk->block_size < blk->medium.logical_block)
+		return log_errno(-EINVAL,
+				 "--block-size %u: with --direct this disk needs at least %u",
+				 blk->block_size, blk->medium.logical_block);
+	blk->len = blk->medium.len & ~(u64)(blk->block_size - 1);
+	return 0;
+}
+
+// What is in memory is moved at once, so a ring would only cost.
+static int choose_engine(struct blk *blk, unsigned wanted)
+{
+	bool works = wanted != ENGINE_SYNC && blk->medium.fd >= 0 && blk_engine_uring_works();
+
+	if (wanted == ENGINE_URING && blk->medium.fd >= 0 && !works)
+		return log_errno(-ENOSYS, "--engine uring: this host does not allow io_uring; use "
+					  "--engine auto");
+	blk->engine = works && (wanted == ENGINE_URING || !blk->medium.in_memory)
+			      ? &blk_engine_uring
+			      : &blk_engine_sync;
+	return 0;
+}
+
+static int check_options(const struct blk_options *options)
+{
+	if (!options->path)
+		return log_errno(-EINVAL, "needs a disk: --path FILE, or --path memory:SIZE");
+	if (!is_power_of_two(options->queue_size))
+		return log_errno(-EINVAL, "--queue-size %llu is not a power of two",
+				 (unsigned long long)options->queue_size);
+	if (strlen(options->serial) > VIRTIO_BLK_ID_BYTES)
+		return log_errno(-EINVAL, "--serial %s is longer than %d bytes", options->serial,
+				 VIRTIO_BLK_ID_BYTES);
+	return 0;
+}
+
+static int set_up(struct blk *blk, const struct blk_options *options)
+{
+	const struct medium_options medium = {.path = options->path,
+					      .read_only = options->read_only,
+					      .direct = options->direct,
+					      .lock = (enum medium_lock)options->lock};
+	int error = medium_open(&blk->medium, &medium);
+
+	if (error)
+		return error;
+	error = set_block_size(blk, options->block_size);
+	if (!error)
+		error = choose_engine(blk, options->engine);
+	if (error)
+		medium_close(&blk->medium);
+	return error;
+}
+
+static int blk_open(const void *values, struct device **device)
+{
+	const struct blk_options *options = values;
+	struct blk *blk;
+	int error = check_options(options);
+
+	if (error)
+		return error;
+	blk = calloc(1, sizeof(*blk));
+	if (!blk)
+		return log_errno(-ENOMEM, "cannot make a disk");
+	blk->device.ops = &blk_ops;
+	blk->serial = options->serial;
+	blk->read_only = options->read_only;
+	blk->num_queues = options->num_queues == OPTION_UNSET ? default_queues()
+							      : (unsigned)options->num_queues;
+	blk->queue_size = (unsigned)options->queue_size;
+	blk->write_cache = options->cache == CACHE_WRITEBACK;
+	error = set_up(blk, options);
+	if (error) {
+		free(blk);
+		return error;
+	}
+	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
+		       (blk->medium.can_punch || blk->medium.fd < 0);
+	log_info("%s: %llu bytes in blocks of %u%s, engine %s", options->path,
+		 (unsigned long long)blk->len, blk->block_size, blk->read_only ? ", read-only" : "",
+		 blk->engine->name);
+	*device = &blk->device;
+	return 0;
+}
+
+static void blk_close(struct device *device)
+{
+	struct blk *blk = blk_of(device);
+
+	medium_close(&blk->medium);
+	free(blk);
+}
+
+extern const struct applet blk_applet;
+const struct applet blk_applet = {
+	.name = "blk",
+	.summary = "a disk, from a file, a block device or memory",
+	.backend_type = "block",
+	.capabilities = "\"read-only\", \"blk-file\"",
+	.examples = "  vhost-multi blk --socket /run/disk.sock --path disk.img\n"
+		    "  vhost-multi blk --socket /run/disk.sock --path /dev/vg/disk --direct\n"
+		    "  vhost-multi blk --socket /run/try.sock --path memory:1G\n",
+	.options = blk_option_table,
+	.option_count = ARRAY_SIZE(blk_option_table),
+	.values_size = sizeof(struct blk_options),
+	.open = blk_open,
+	.close = blk_close,
+};

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine on io_uring: one ring for each worker, submissions and completions in batches. What the page cache
+// can do at once is done inline, without the ring.
+#include <liburing.h>
+#include <sys/eventfd.h>
+
+#include "applets/blk/blk.h"
+#include "core/log.h"
+#include "core/sys.h"
+
+enum {
+	RING_ENTRIES = 256, // submissions in one batch
+	CQ_FACTOR = 16,	    // completions that can wait, in rings of submissions
+	FIXED_FILE = 0,
+};
+
+struct uring {
+	struct io_uring ring;
+	int event_fd; // edge-triggered and never read
+	struct watch watch;
+};
+
+static struct uring *uring_of(const struct blk_request *request)
+{
+	return request->worker->engine_data;
+}
+
+// Tells the request what has come of it.
+static void complete(struct blk_request *request, int result)
+{
+	bool moves = request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_OUT;
+
+	if (moves)
+		blk_transfer_done(request, result);
+	else
+		blk_request_done(request, result);
+}
+
+static void reap(struct uring *uring)
+{
+	struct io_uring_cqe *cqe;
+
+	while (io_uring_peek_cqe(&uring->ring, &cqe) == 0) {
+		struct blk_request *request = io_uring_cqe_get_data(cqe);
+		int result = cqe->res;
+
+		io_uring_cqe_seen(&uring->ring, cqe);
+		complete(request, result);
+	}
+}
+
+static void submit(struct uring *uring)
+{
+	while (io_uring_sq_ready(&uring->ring) > 0) {
+		int submitted = io_uring_submit_and_get_events(&uring->ring);
+
+		assert(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN ||
+		       submitted == -EBUSY);
+		reap(uring);
+	}
+}
+
+static void uring_submit(struct blk_worker *worker)
+{
+	submit(worker->engine_data);
+}
+
+static void completions_ready(struct watch *watch, u32 events)
+{
+	struct uring *uring = container_of(watch, struct uring, watch);
+
+	(void)events;
+	io_uring_get_events(&uring->ring);
+	reap(uring);
+	submit(uring);
+}
+
+// NULL if the ring is full and the kernel takes nothing off it now.
+static struct io_uring_sqe *next_sqe(struct uring *uring)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&uring->ring);
+
+	if (!sqe && io_uring_submit(&uring->ring) > 0)
+		sqe = io_uring_get_sqe(&uring->ring);
+	return sqe;
+}
+
+static int put_in_progress(struct io_uring_sqe *sqe, struct blk_request *request)
+{
+	sqe->flags |= IOSQE_FIXED_FILE;
+	io_uring_sqe_set_data(sqe, request);
+	return -EINPROGRESS;
+}
+
+// What the page cache can do at once; -EAGAIN if that is not all in memory.
+static int move_cached(const struct blk_request *request, const struct iovec *segments,
+		       unsigned count, u64 offset)
+{
+	struct blk_worker *worker = request->worker;
+	const struct blk *blk = worker->blk;
+	int moved;
+
+	if (blk->medium.direct || (request->type == VIRTIO_BLK_T_OUT && blk->sync_writes))
+		return -EAGAIN;
+	if (request->type == VIRTIO_BLK_T_OUT)
+		return medium_write(&blk->medium, segments, count, offset, 0);
+	if (!worker->nowait_works)
+		return -EAGAIN;
+	moved = medium_read(&blk->medium, segments, count, offset, RWF_NOWAIT);
+	worker->nowait_works = moved != -EOPNOTSUPP;
+	return worker->nowait_works ? moved : -EAGAIN;
+}
+
+static int uring_move(struct blk_request *request, const struct iovec *segments, unsigned count,
+		      u64 offset)
+{
+	struct io_uring_sqe *sqe;
+	int moved = move_cached(request, segments, count, offset);
+
+	if (moved != -EAGAIN)
+		return moved;
+	sqe = next_sqe(uring_of(request));
+	if (!sqe)
+		return blk_engine_sync.move(request, segments, count, offset);
+	if (request->type == VIRTIO_BLK_T_IN)
+		io_uring_prep_readv2(sqe, FIXED_FILE, segments, count, offset, 0);
+	else
+		io_uring_prep_writev2(sqe, FIXED_FILE, segments, count, offset,
+				      request->worker->blk->sync_writes ? RWF_DSYNC : 0);
+	return put_in_progress(sqe, request);
+}
+
+static int uring_flush(struct blk_request *request)
+{
+	struct io_uring_sqe *sqe = next_sqe(uring_of(request));
+
+	if (!sqe)
+		return blk_engine_sync.flush(request);
+	io_uring_prep_fsync(sqe, FIXED_FILE, IORING_FSYNC_DATASYNC);
+	return put_in_progress(sqe, request);
+}
+
+static int uring_allocate(struct blk_request *request, int mode, u64 offset, u64 len)
+{
+	struct io_uring_sqe *sqe = next_sqe(uring_of(request));
+
+	if (!sqe)
+		return blk_engine_sync.allocate(request, mode, offset, len);
+	io_uring_prep_fallocate(sqe, FIXED_FILE, mode, (off_t)offset, (off_t)len);
+	return put_in_progress(sqe, request);
+}
+
+// 0 or -errno. Kernels before 6.1 do not know the flags that save most.
+static int open_ring(struct io_uring *ring, unsigned entries)
+{
+	struct io_uring_params fast = {.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER |
+						IORING_SETUP_DEFER_TASKRUN,
+				       .cq_entries = entries * CQ_FACTOR};
+	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE,
+					.cq_entries = entries * CQ_FACTOR};
+	int error = io_uring_queue_init_params(entries, ring, &fast);
+
+	return error == -EINVAL ? io_uring_queue_init_params(entries, ring, &plain) : error;
+}
+
+bool blk_engine_uring_works(void)
+{
+	struct io_uring ring;
+
+	if (open_ring(&ring, 1))
+		return false;
+	io_uring_queue_exit(&ring);
+	return true;
+}
+
+// With DEFER_TASKRUN the ring's own fd does not wake a poller; a registered eventfd does.
+static int prepare_ring(struct uring *uring, const struct blk_worker *worker)
+{
+	int error;
+
+	uring->event_fd = sys_int(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (uring->event_fd < 0)
+		return uring->event_fd;
+	error = io_uring_register_eventfd(&uring->ring, uring->event_fd);
+	if (!error)
+		error = io_uring_register_files(&uring->ring, &worker->blk->medium.fd, 1);
+	if (!error)
+		error = worker_watch(worker->worker, uring->event_fd, EPOLLIN | EPOLLET,
+				     &uring->watch);
+	if (error)
+		close_fd(&uring->event_fd);
+	return error;
+}
+
+static int uring_start(struct blk_worker *worker)
+{
+	struct uring *uring = calloc(1, sizeof(*uring));
+	int error;
+
+	if (!uring)
+		return log_errno(-ENOMEM, "cannot make an io_uring");
+	uring->watch.ready = completions_ready;
+	error = open_ring(&uring->ring, RING_ENTRIES);
+	if (!error) {
+		error = prepare_ring(uring, worker);
+		if (error)
+			io_uring_queue_exit(&uring->ring);
+	}
+	if (error) {
+		free(uring);
+		return log_errno(error, "cannot make an io_uring; --engine sync does without");
+	}
+	worker->engine_data = uring;
+	return 0;
+}
+
+static void uring_stop(struct blk_worker *worker)
+{
+	struct uring *uring = worker->engine_data;
+
+	worker_unwatch(worker->worker, uring->event_fd, &uring->watch);
+	io_uring_queue_exit(&uring->ring);
+	close_fd(&uring->event_fd);
+	free(uring);
+}
+
+static void uring_drain(struct blk_worker *worker, const struct vring *vring)
+{
+	struct uring *uring = worker->engine_data;
+
+	while (!vring_idle(vring)) {
+		io_uring_submit_and_wait(&uring->ring, 1);
+		reap(uring);
+	}
+}
+
+const struct blk_engine blk_engine_uring = {
+	.name = "uring",
+	.start = uring_start,
+	.stop = uring_stop,
+	.move = uring_move,
+	.flush = uring_flush,
+	.allocate = uring_allocate,
+	.submit = uring_submit,
+	.drain = uring_drain,
+};

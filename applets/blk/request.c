@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// What each request means (VIRTIO 1.3, 5.2.6 "Device Operation"). The guest is an adversary: headers and ranges
+// are copied out of its memory before they are checked.
+#include <linux/falloc.h>
+#include <string.h>
+
+#include "applets/blk/blk.h"
+
+static const struct blk *request_blk(const struct blk_request *request)
+{
+	return request->worker->blk;
+}
+
+// 2.7.8.2: the used length is what was written from the front on; the status counts if nothing is left before it.
+void blk_request_answer(struct blk_request *request, u8 status)
+{
+	bool reads = request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_GET_ID;
+	u64 written = reads ? request->moved : 0;
+
+	if (chain_writable_len(request->chain) == 0)
+		written++;
+	*request->status = status;
+	vring_push(request->vring, request->chain, (u32)written);
+}
+
+// True if `len` bytes from `sector` on are whole blocks of the disk; *offset is where they begin.
+static bool range_is_valid(const struct blk *blk, u64 sector, u64 len, u64 *offset)
+{
+	u64 end;
+
+	return !mul_overflows(sector, VIRTIO_BLK_SECTOR_SIZE, offset) &&
+	       !add_overflows(*offset, len, &end) && end <= blk->len &&
+	       (*offset | len) % blk->block_size == 0;
+}
+
+static void start_transfer(struct blk_request *request, u64 sector)
+{
+	const struct blk *blk = request_blk(request);
+
+	if (!range_is_valid(blk, sector, request->data->len, &request->offset) ||
+	    (request->type == VIRTIO_BLK_T_OUT && blk->read_only)) {
+		blk_request_answer(request, VIRTIO_BLK_S_IOERR);
+	} else if (request->data->len == 0 || blk->medium.fd < 0) {
+		request->moved = request->data->len;
+		chain_skip(request->data, request->data->len);
+		blk_request_answer(request, VIRTIO_BLK_S_OK);
+	} else {
+		blk_transfer_start(request);
+	}
+}
+
+// Answers a request whose last step ended with `result`.
+static void end(struct blk_request *request, int result)
+{
+	blk_request_answer(request, result == 0		    ? VIRTIO_BLK_S_OK
+				    : result == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP
+							    : VIRTIO_BLK_S_IOERR);
+}
+
+static void flush(struct blk_request *request)
+{
+	int result = 0;
+
+	request->flushing = true;
+	if (request_blk(request)->medium.fd >= 0)
+		result = request_blk(request)->engine->flush(request);
+	if (result != -EINPROGRESS)
+		end(request, result);
+}
+
+static void get_id(struct blk_request *request)
+{
+	char id[VIRTIO_BLK_ID_BYTES] = {0};
+	const char *serial = request_blk(request)->serial;
+
+	memcpy(id, serial, strnlen(serial, sizeof(id))); // a full one has no terminating zero
+	request->moved = chain_write(request->chain, id, sizeof(id));
+	blk_request_answer(request, VIRTIO_BLK_S_OK);
+}
+
+// The kernel or the file system has no cheap way: writes zeroes, at most BLK_MAX_ZEROES_LEN of them.
+static int write_zeroes(const struct blk *blk, u64 offset, u64 len)
+{
+	static _Alignas(65536) const u8 zeroes[65536];
+	struct iovec segments[16];
+
+	while (len > 0) {
+		unsigned count = 0;
+		u64 wanted = 0;
+
+		for (; count < ARRAY_SIZE(segments) && wanted < len; count++) {
+			size_t part = min_size(len - wanted, sizeof(zeroes));
+
+			segments[count] = (struct iovec){(void *)(uintptr_t)zeroes, part};
+			wanted += part;
+		}
+		int moved = medium_write(&blk->medium, segments, count, offset, 0);
+
+		if (moved <= 0)
+			return moved < 0 ? moved : -EIO;
+		offset += (u64)moved;
+		len -= (u64)moved;
+	}
+	return 0;
+}
+
+// How a range is handed to fallocate. 5.2.6.2: zeroes may only be made by deallocating if the driver allows it.
+static int allocation_mode(const struct blk *blk, u32 type, bool unmap)
+{
+	bool punch = type == VIRTIO_BLK_T_DISCARD || (unmap && blk->discard);
+
+	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
+}
+
+// 0: the range is done; -EINPROGRESS: blk_request_done follows; else -errno.
+static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap)
+{
+	const struct blk *blk = request_blk(request);
+	int mode = allocation_mode(blk, request->type, unmap);
+
+	request->offset = offset;
+	request->moved = len;
+	return len == 0 || blk->medium.fd < 0 ? 0
+					      : blk->engine->allocate(request, mode, offset, len);
+}
+
+// As do_range, for the next segment of the request. 5.2.6.2 "Device Requirements: Device Operation"
+static int next_range(struct blk_request *request)
+{
+	const struct blk *blk = request_blk(request);
+	struct virtio_blk_discard_write_zeroes range;
+	bool discard = request->type == VIRTIO_BLK_T_DISCARD;
+	u64 offset, len;
+
+	chain_read(request->chain, &range, sizeof(range));
+	len = (u64)le32_get(range.num_sectors) * VIRTIO_BLK_SECTOR_SIZE;
+	if (le32_get(range.flags) & ~(u32)(discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
+		return -EOPNOTSUPP;
+	if (!range_is_valid(blk, le64_get(range.sector), len, &offset) ||
+	    (!discard && len > BLK_MAX_ZEROES_LEN))
+		return -EINVAL;
+	return do_range(request, offset, len, le32_get(range.flags) != 0);
+}
+
+// What a range ended with, once zeroes are written where they could not be allocated.
+static int range_result(struct blk_request *request, int result)
+{
+	if (result == -EOPNOTSUPP && request->type == VIRTIO_BLK_T_WRITE_ZEROES && request->moved)
+		return write_zeroes(request_blk(request), request->offset, request->moved);
+	return result;
+}
+
+// Does the segments that are left, then answers.
+static void run_ranges(struct blk_request *request)
+{
+	int result = 0;
+
+	while (result == 0 && request->data->len > 0) {
+		request->moved = 0;
+		result = range_result(request, next_range(request));
+	}
+	if (result == 0 && request_blk(request)->sync_writes)
+		flush(request);
+	else if (result != -EINPROGRESS)
+		end(request, result);
+}
+
+static void start_ranges(struct blk_request *request)
+{
+	const struct blk *blk = request_blk(request);
+	const u64 segment_len = sizeof(struct virtio_blk_discard_write_zeroes);
+
+	if (request->type == VIRTIO_BLK_T_DISCARD && !blk->discard && !blk->read_only)
+		blk_request_answer(request, VIRTIO_BLK_S_UNSUPP);
+	else if (blk->read_only || request->data->len == 0 ||
+		 request->data->len % segment_len != 0 ||
+		 request->data->len / segment_len > BLK_MAX_RANGES)
+		blk_request_answer(request, VIRTIO_BLK_S_IOERR);
+	else
+		run_ranges(request);
+}
+
+void blk_request_done(struct blk_request *request, int result)
+{
+	if (!request->flushing)
+		result = range_result(request, result);
+	if (result == 0 && !request->flushing)
+		run_ranges(request);
+	else
+		end(request, result);
+}
+
+static void dispatch(struct blk_request *request, u64 sector)
+{
+	switch (request->type) {
+	case VIRTIO_BLK_T_IN:
+	case VIRTIO_BLK_T_OUT:
+		start_transfer(request, sector);
+		break;
+	case VIRTIO_BLK_T_FLUSH:
+		flush(request);
+		break;
+	case VIRTIO_BLK_T_GET_ID:
+		get_id(request);
+		break;
+	case VIRTIO_BLK_T_DISCARD:
+	case VIRTIO_BLK_T_WRITE_ZEROES:
+		start_ranges(request);
+		break;
+	default:
+		blk_request_answer(request, VIRTIO_BLK_S_UNSUPP);
+	}
+}
+
+void blk_request_start(struct blk_worker *worker, struct vring *vring, struct chain *chain)
+{
+	struct blk_request *request = vring_request(vring, chain);
+	struct virtio_blk_req_header header;
+	u8 *status = chain_take_last_byte(chain);
+
+	if (!status || chain_read(chain, &header, sizeof(header)) < sizeof(header)) {
+		vring_push(vring, chain, 0); // no request, and nowhere to say so
+		return;
+	}
+	request->worker = worker;
+	request->vring = vring;
+	request->chain = chain;
+	request->status = status;
+	request->type = le32_get(header.type);
+	request->moved = 0;
+	request->flushing = false;
+	request->bounce = NULL;
+	request->bounced.iov_len = 0;
+	request->data = request->type == VIRTIO_BLK_T_IN ? &chain->writable : &chain->readable;
+	dispatch(request, le64_get(header.sector));
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Moves a request's data, in as many steps as the host needs: straight between the medium and guest memory, or
+// by a bounce buffer where direct I/O cannot take the guest's addresses.
+#include <limits.h>
+
+#include "applets/blk/blk.h"
+
+static bool is_aligned(const struct blk_request *request)
+{
+	uintptr_t mask = request->worker->blk->medium.memory_align - 1;
+
+	for (unsigned i = 0; i < request->data->count; i++) {
+		const struct iovec *segment = &request->data->segments[i];
+
+		if (((uintptr_t)segment->iov_base | segment->iov_len) & mask)
+			return false;
+	}
+	return true;
+}
+
+static int move_bounced(struct blk_request *request)
+{
+	if (request->bounced.iov_len == 0) {
+		size_t len = min_size(request->data->len, BLK_BOUNCE_LEN);
+
+		request->bounced = (struct iovec){.iov_base = request->bounce, .iov_len = len};
+		if (request->type == VIRTIO_BLK_T_OUT)
+			chain_read(request->chain, request->bounce, len);
+	}
+	return request->worker->blk->engine->move(request, &request->bounced, 1, request->offset);
+}
+
+static int move(struct blk_request *request)
+{
+	if (request->bounce)
+		return move_bounced(request);
+	return request->worker->blk->engine->move(request, request->data->segments,
+						  min_uint(request->data->count, IOV_MAX),
+						  request->offset);
+}
+
+// Accounts for `len` bytes that have moved.
+static void advance(struct blk_request *request, size_t len)
+{
+	request->offset += len;
+	request->moved += len;
+	if (!request->bounce) {
+		chain_skip(request->data, len);
+		return;
+	}
+	if (request->type == VIRTIO_BLK_T_IN)
+		chain_write(request->chain, request->bounced.iov_base, len);
+	request->bounced.iov_base = (u8 *)request->bounced.iov_base + len;
+	request->bounced.iov_len -= len;
+}
+
+static void end(struct blk_request *request, bool good);
+
+// Takes what a move answered; true if the next one is due.
+static bool absorb(struct blk_request *request, int result)
+{
+	if (result == -EINPROGRESS)
+		return false;
+	if (result > 0)
+		advance(request, (size_t)result);
+	if (result > 0 && (request->data->len > 0 || request->bounced.iov_len > 0))
+		return true;
+	end(request, result > 0);
+	return false;
+}
+
+static void run(struct blk_request *request)
+{
+	while (absorb(request, move(request)))
+		;
+}
+
+static void take_bounce(struct blk_request *request)
+{
+	struct blk_worker *worker = request->worker;
+
+	request->bounce = worker->bounce_free[--worker->bounce_free_count];
+	request->bounced = (struct iovec){0};
+}
+
+static void give_bounce(struct blk_request *request)
+{
+	struct blk_worker *worker = request->worker;
+	struct blk_request *next;
+
+	worker->bounce_free[worker->bounce_free_count++] = request->bounce;
+	request->bounce = NULL;
+	if (list_empty(&worker->bounce_waiting))
+		return;
+	next = container_of(worker->bounce_waiting.next, struct blk_request, waiting);
+	list_remove(&next->waiting);
+	take_bounce(next);
+	run(next);
+}
+
+static void end(struct blk_request *request, bool good)
+{
+	if (request->bounce)
+		give_bounce(request);
+	blk_request_answer(request, good ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+}
+
+void blk_transfer_start(struct blk_request *request)
+{
+	struct blk_worker *worker = request->worker;
+
+	if (!worker->blk->medium.direct || is_aligned(request)) {
+		run(request);
+	} else if (worker->bounce_free_count > 0) {
+		take_bounce(request);
+		run(request);
+	} else {
+		list_init(&request->waiting);
+		list_append(&worker->bounce_waiting, &request->waiting);
+	}
+}
+
+void blk_transfer_done(struct blk_request *request, int result)
+{
+	bool again = result == -EAGAIN || result == -EINTR;
+
+	if (again || absorb(request, result))
+		run(request);
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Command-line options as tables: parsing, help and completion all come from the same rows.
+#pragma once
+
+#include "core/base.h"
+
+enum option_type {
+	OPTION_FLAG,   // bool: no argument
+	OPTION_TEXT,   // const char *: kept by reference
+	OPTION_NUMBER, // u64: decimal, 0x… or 0…
+	OPTION_SIZE,   // u64: a number with K, M, G or T behind it, in powers of 1024
+	OPTION_CHOICE, // unsigned: which of the words in `choices`
+};
+
+#define OPTION_UNSET UINT64_MAX // a number or size without default that was not given
+
+struct option {
+	const char *name;    // "socket"
+	const char *aliases; // "socket-path,unix": other names, or NULL
+	char letter;	     // 's', or 0
+	enum option_type type;
+	const char *
+		argument; // what stands for the argument in help: "PATH"; NULL for flags and choices
+	const char *choices; // "auto|uring|sync"
+	const char *initial; // the default, as it would be typed; NULL: unset
+	u64 min, max;	     // of numbers and sizes
+	const char *help;    // one line
+	size_t offset;	     // where its value is in the table's struct of values
+};
+
+// A table and the struct that its values go to.
+struct option_table {
+	const struct option *options;
+	size_t count;
+	void *values;
+};
+
+// Writes all defaults to the tables' values.
+void options_set_defaults(const struct option_table *tables, size_t table_count);
+
+// Parses arguments[*next] and what follows, up to the first that is no option; *next is its index then. "--" is
+// skipped and ends the options. 0, or -EINVAL with one line on standard error that says what and why.
+must_check int options_parse(const struct option_table *tables, size_t table_count,
+			     char *const *arguments, int count, int *next);
+
+// Converts a size such as "4096", "512M" or "4G". 0 or -EINVAL, nothing logged.
+must_check int options_parse_size(const char *text, u64 *size);
+
+// Prints one line or two for each option of a table.
+void options_print_help(const struct option *options, size_t count);

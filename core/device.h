@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that the core knows of devices: the operations that each applet provides. No operation names
+// vhost-user; the core names no device.
+#pragma once
+
+#include "core/vring.h"
+
+enum {
+	DEVICE_MAX_CONFIG = 256,
+	DEVICE_MAX_QUEUES = 64,
+	DEVICE_MAX_QUEUE_SIZE = 32768, // VIRTIO 1.3, 2.7 "Split Virtqueues"
+	DEVICE_QUEUE_SIZE = 1024,      // unless the device says otherwise
+};
+
+// Embedded in the applet's own device struct; container_of leads back.
+struct device {
+	const struct device_ops *ops;
+};
+
+// "Control" and "worker" name the thread that calls. Control calls the operations of the second group only
+// while no ring runs, so what they write may be read by workers without a lock.
+struct device_ops {
+	// ---- control, once ----
+
+	// Required. Virtqueues of the device, 1 .. DEVICE_MAX_QUEUES; never changes.
+	unsigned (*queue_count)(const struct device *device);
+	// Optional. The largest ring that the driver may set up, a power of two; else DEVICE_QUEUE_SIZE.
+	unsigned (*queue_size)(const struct device *device);
+	// Required. The device type's feature bits; the core adds those of the ring and of vhost-user.
+	u64 (*features)(const struct device *device);
+	// Bytes of the device's own memory for each chain in flight; may be 0.
+	size_t request_size;
+
+	// ---- control, all rings stopped ----
+
+	// Optional. The driver has accepted these feature bits; 0: there is no driver any more.
+	void (*negotiated)(struct device *device, u64 features);
+	// Optional. Writes the configuration space; answers its length, at most DEVICE_MAX_CONFIG bytes.
+	size_t (*config)(const struct device *device, u8 *config);
+	// Optional. The driver writes len bytes at offset, within what config() answered. 0 or -EINVAL.
+	int (*config_write)(struct device *device, size_t offset, const u8 *data, size_t len);
+	// Optional. The driver resets the device: forget what it had negotiated and written.
+	void (*reset)(struct device *device);
+
+	// ---- worker, no ring runs: at the worker's start, before a front-end's first byte, and end ----
+
+	// Optional. 0 or -errno with the reason logged; after an error worker_stop is not called.
+	int (*worker_start)(struct device *device, struct worker *worker);
+	void (*worker_stop)(struct device *device, struct worker *worker);
+
+	// ---- the ring's worker ----
+
+	// Required. Takes and answers chains until vring_pop answers NULL. May wait for a regular file, but
+	// for no peer: those are watched (worker_watch).
+	void (*process_queue)(struct device *device, struct vring *vring);
+	// Optional. The ring starts; process_queue follows.
+	void (*queue_start)(struct device *device, struct vring *vring);
+	// Optional if process_queue leaves nothing in flight. Returns when every chain that was popped has
+	// been pushed.
+	void (*queue_stop)(struct device *device, struct vring *vring);
+};

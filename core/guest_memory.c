@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// Maps, unmaps and looks up the regions of guest memory.
+#include "core/guest_memory.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "core/log.h"
+#include "core/sys.h"
+
+static bool ranges_overlap(u64 a, u64 a_len, u64 b, u64 b_len)
+{
+	return a < b + b_len && b < a + a_len;
+}
+
+static int check_range(const struct guest_memory *memory, struct guest_addr guest,
+		       struct frontend_addr frontend, u64 len)
+{
+	u64 end;
+
+	if (len == 0)
+		return log_errno(-EINVAL, "memory region at %#" PRIx64 " is empty", guest.value);
+	if (add_overflows(guest.value, len, &end) || add_overflows(frontend.value, len, &end))
+		return log_errno(-EINVAL,
+				 "memory region at %#" PRIx64 " of %#" PRIx64 " bytes wraps",
+				 guest.value, len);
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct guest_region *other = &memory->regions[i];
+
+		if (ranges_overlap(guest.value, len, other->guest.value, other->len) ||
+		    ranges_overlap(frontend.value, len, other->frontend.value, other->len))
+			return log_errno(-EINVAL,
+					 "memory region at %#" PRIx64
+					 " overlaps the one at %#" PRIx64,
+					 guest.value, other->guest.value);
+	}
+	return 0;
+}
+
+// The file must hold the whole region: an access past its end would be a SIGBUS.
+static int check_file(int fd, u64 len, u64 offset, u64 *block_len)
+{
+	struct stat file;
+	u64 end;
+	int flags = sys_int(fcntl(fd, F_GETFL));
+
+	if (flags < 0 || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) ||
+	    (flags & O_ACCMODE) != O_RDWR)
+		return log_errno(-EINVAL,
+				 "memory region is not a file that can be read and written; "
+				 "use memory-backend-memfd,share=on or the like");
+	if (add_overflows(offset, len, &end) || end > (u64)file.st_size)
+		return log_errno(-EINVAL,
+				 "memory region of %#" PRIx64 " bytes at offset %#" PRIx64
+				 " ends after its file of %#" PRIx64 " bytes",
+				 len, offset, (u64)file.st_size);
+	*block_len = (u64)sysconf(_SC_PAGESIZE);
+	if (is_power_of_two((u64)file.st_blksize) && (u64)file.st_blksize > *block_len)
+		*block_len = (u64)file.st_blksize; // huge pages can only be mapped whole
+	return 0;
+}
+
+static int map_region(struct guest_region *region, u64 offset, u64 block_len, int fd)
+{
+	u64 before = offset & (block_len - 1);
+	u64 map_len = (before + region->len + block_len - 1) & ~(block_len - 1);
+	void *map = mmap(NULL, map_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
+			 (off_t)(offset - before));
+
+	if (map == MAP_FAILED)
+		return log_errno(-errno,
+				 "cannot map memory region at %#" PRIx64 " of %#" PRIx64 " bytes",
+				 region->guest.value, region->len);
+	madvise(map, map_len, MADV_DONTDUMP); // the guest's secrets do not belong into our core
+	region->map = map;
+	region->map_len = map_len;
+	region->host = (u8 *)map + before;
+	return 0;
+}
+
+static void insert_sorted(struct guest_memory *memory, const struct guest_region *region)
+{
+	unsigned at = memory->count;
+
+	while (at > 0 && memory->regions[at - 1].guest.value > region->guest.value) {
+		memory->regions[at] = memory->regions[at - 1];
+		at--;
+	}
+	memory->regions[at] = *region;
+	memory->count++;
+}
+
+int guest_memory_add(struct guest_memory *memory, struct guest_addr guest,
+		     struct frontend_addr frontend, u64 len, u64 offset, int fd)
+{
+	struct guest_region region = {.guest = guest, .frontend = frontend, .len = len};
+	u64 block_len = 0;
+	int error;
+
+	if (memory->count == GUEST_MEMORY_SLOTS)
+		return log_errno(-ENOSPC, "memory region at %#" PRIx64 ": all %d slots are taken",
+				 guest.value, GUEST_MEMORY_SLOTS);
+	error = check_range(memory, guest, frontend, len);
+	if (!error)
+		error = check_file(fd, len, offset, &block_len);
+	if (!error)
+		error = map_region(&region, offset, block_len, fd);
+	if (!error)
+		insert_sorted(memory, &region);
+	return error;
+}
+
+int guest_memory_remove(struct guest_memory *memory, struct guest_addr guest,
+			struct frontend_addr frontend, u64 len)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		struct guest_region *region = &memory->regions[i];
+
+		if (region->guest.value != guest.value ||
+		    region->frontend.value != frontend.value || region->len != len)
+			continue;
+		munmap(region->map, region->map_len);
+		memory->count--;
+		memmove(region, region + 1, (memory->count - i) * sizeof(*region));
+		return 0;
+	}
+	return log_errno(-ENOENT,
+			 "no memory region at %#" PRIx64 " of %#" PRIx64 " bytes to remove",
+			 guest.value, len);
+}
+
+void guest_memory_clear(struct guest_memory *memory)
+{
+	for (unsigned i = 0; i < memory->count; i++)
+		munmap(memory->regions[i].map, memory->regions[i].map_len);
+	memory->count = 0;
+}
+
+static bool region_holds(const struct guest_region *region, struct guest_addr addr)
+{
+	return addr.value >= region->guest.value && addr.value - region->guest.value < region->len;
+}
+
+const struct guest_region *guest_memory_find(const struct guest_memory *memory,
+					     struct guest_addr addr, unsigned *hint)
+{
+	unsigned low = 0, high = memory->count;
+
+	if (likely(*hint < memory->count && region_holds(&memory->regions[*hint], addr)))
+		return &memory->regions[*hint];
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+		const struct guest_region *region = &memory->regions[middle];
+
+		if (region_holds(region, addr)) {
+			*hint = middle;
+			return region;
+		}
+		if (addr.value < region->guest.value)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return NULL;
+}
+
+void *guest_memory_ring(const struct guest_memory *memory, struct frontend_addr addr, u64 len)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		const struct guest_region *region = &memory->regions[i];
+		u64 offset = addr.value - region->frontend.value;
+
+		if (addr.value >= region->frontend.value && offset < region->len &&
+		    len <= region->len - offset)
+			return region->host + offset;
+	}
+	return NULL;
+}
+
+int guest_memory_read(const struct guest_memory *memory, struct guest_addr addr, void *buffer,
+		      size_t len)
+{
+	unsigned hint = 0;
+	u8 *to = buffer;
+
+	while (len > 0) {
+		const struct guest_region *region = guest_memory_find(memory, addr, &hint);
+
+		if (!region)
+			return -EFAULT;
+		u64 offset = addr.value - region->guest.value;
+		size_t part = min_size(len, region->len - offset);
+
+		memcpy(to, region->host + offset, part);
+		to += part;
+		len -= part;
+		addr.value += part; // cannot wrap: no region reaches past 2^64
+	}
+	return 0;
+}

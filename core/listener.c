@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unix sockets: making the file, telling stale from live, accepting, calling.
+#include "core/listener.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "core/log.h"
+#include "core/sys.h"
+
+enum { BACKLOG = 16 };
+
+static void listener_init(struct listener *listener, const char *path)
+{
+	*listener = (struct listener){.fd = -1, .connected_fd = -1, .path = path};
+}
+
+static int make_address(const char *path, struct sockaddr_un *address)
+{
+	size_t len = strlen(path);
+
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (len == 0 || len >= sizeof(address->sun_path))
+		return log_errno(
+			-ENAMETOOLONG,
+			"socket path of %zu bytes: it must have 1 to %zu; use a shorter one, "
+			"or pass an open socket with --fd",
+			len, sizeof(address->sun_path) - 1);
+	memcpy(address->sun_path, path, len);
+	return 0;
+}
+
+static int open_socket(void)
+{
+	int fd = sys_int(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+
+	return fd < 0 ? log_errno(fd, "cannot make a socket") : fd;
+}
+
+static int try_connect(const struct sockaddr_un *address)
+{
+	cleanup_fd int fd = open_socket();
+	int error;
+
+	if (fd < 0)
+		return fd;
+	error = sys_int(connect(fd, (const struct sockaddr *)address, sizeof(*address)));
+	return error ? error : take_fd(&fd);
+}
+
+// Somebody listens at the path, nobody does, or it is no socket at all.
+static int remove_stale(const struct sockaddr_un *address)
+{
+	struct stat file;
+	int fd;
+
+	if (lstat(address->sun_path, &file) != 0)
+		return errno == ENOENT ? 0
+				       : log_errno(-errno, "cannot look at %s", address->sun_path);
+	if (!S_ISSOCK(file.st_mode))
+		return log_errno(-EEXIST,
+				 "%s exists and is not a socket; remove it or choose another "
+				 "--socket",
+				 address->sun_path);
+	fd = try_connect(address);
+	if (fd != -ECONNREFUSED) {
+		close_fd(&fd);
+		return log_errno(-EADDRINUSE,
+				 "another process listens on %s; stop it or choose another "
+				 "--socket",
+				 address->sun_path);
+	}
+	log_info("replacing %s, which a process left that has ended", address->sun_path);
+	if (unlink(address->sun_path) != 0 && errno != ENOENT)
+		return log_errno(-errno, "cannot remove %s", address->sun_path);
+	return 0;
+}
+
+static int bind_and_listen(struct listener *listener, const struct sockaddr_un *address,
+			   mode_t mode)
+{
+	struct stat file;
+	mode_t before = umask((mode_t)(0777 & ~mode));
+	int error = sys_int(bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)));
+
+	umask(before);
+	if (error)
+		return log_errno(error,
+				 "cannot make the socket %s; does its folder exist, and may we "
+				 "write there?",
+				 address->sun_path);
+	if (lstat(address->sun_path, &file) == 0) {
+		listener->device = file.st_dev;
+		listener->inode = file.st_ino;
+	}
+	error = sys_int(listen(listener->fd, BACKLOG));
+	return error ? log_errno(error, "cannot listen on %s", address->sun_path) : 0;
+}
+
+int listener_open_path(struct listener *listener, const char *path, mode_t mode)
+{
+	struct sockaddr_un address;
+	int error = make_address(path, &address);
+
+	listener_init(listener, path);
+	if (!error)
+		error = remove_stale(&address);
+	if (error)
+		return error;
+	listener->fd = open_socket();
+	if (listener->fd < 0)
+		return listener->fd;
+	error = bind_and_listen(listener, &address, mode);
+	if (error)
+		listener_close(listener);
+	return error;
+}
+
+static bool socket_option_is(int fd, int option, int wanted)
+{
+	int value;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value == wanted;
+}
+
+int listener_open_fd(struct listener *listener, int fd)
+{
+	listener_init(listener, NULL);
+	if (!socket_option_is(fd, SO_DOMAIN, AF_UNIX) ||
+	    !socket_option_is(fd, SO_TYPE, SOCK_STREAM))
+		return log_errno(-ENOTSOCK, "--fd %d is not an open unix stream socket", fd);
+	if (socket_option_is(fd, SO_ACCEPTCONN, 1))
+		listener->fd = fd;
+	else
+		listener->connected_fd = fd;
+	return 0;
+}
+
+int listener_open_client(struct listener *listener, const char *path)
+{
+	struct sockaddr_un address;
+
+	listener_init(listener, path);
+	listener->connects = true;
+	return make_address(path, &address);
+}
+
+static int call_peer(const struct listener *listener)
+{
+	struct sockaddr_un address;
+	int fd = make_address(listener->path, &address);
+
+	if (fd)
+		return fd;
+	fd = try_connect(&address);
+	return fd == -ENOENT || fd == -ECONNREFUSED ? -EAGAIN : fd;
+}
+
+static int accept_next(const struct listener *listener)
+{
+	int fd = sys_int(accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+
+	return fd == -ECONNABORTED ? -EAGAIN : fd;
+}
+
+int listener_accept(struct listener *listener)
+{
+	int fd;
+
+	if (listener->connected_fd >= 0)
+		return take_fd(&listener->connected_fd);
+	if (!listener->connects && listener->fd < 0)
+		return -ENOTCONN;
+	fd = listener->connects ? call_peer(listener) : accept_next(listener);
+	if (fd < 0 && fd != -EAGAIN)
+		log_errno(fd, "cannot %s", listener->connects ? "call the front-end" : "accept");
+	return fd;
+}
+
+static void remove_socket_file(const struct listener *listener)
+{
+	struct stat file;
+
+	if (lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
+	    file.st_ino == listener->inode)
+		unlink(listener->path);
+}
+
+void listener_close(struct listener *listener)
+{
+	if (listener->path && !listener->connects && listener->fd >= 0)
+		remove_socket_file(listener);
+	close_fd(&listener->fd);
+	close_fd(&listener->connected_fd);
+}

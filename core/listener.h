@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where front-ends come from: a socket file that we listen on, an inherited socket, or a peer that we call.
+// Control thread.
+#pragma once
+
+#include <sys/stat.h>
+
+#include "core/base.h"
+
+struct listener {
+	int fd;		  // listening, or -1
+	int connected_fd; // inherited and connected already; -1 once taken, or none
+	const char *path; // of the socket file we made, or the peer's; NULL: inherited
+	bool connects;	  // we call the peer at `path`
+	dev_t device;	  // which file we made, so that we remove no other
+	ino_t inode;
+};
+
+// Makes a socket file with these permissions and listens. A file that a dead process left is replaced; one that
+// is in use or no socket is left alone. `path` is kept by reference. 0 or -errno, the reason logged.
+must_check int listener_open_path(struct listener *listener, const char *path, mode_t mode);
+
+// Takes over an inherited stream socket, which listens or is connected. 0 or -errno, the reason logged.
+must_check int listener_open_fd(struct listener *listener, int fd);
+
+// We will call the peer that listens at `path`, kept by reference. 0 or -errno, the reason logged.
+must_check int listener_open_client(struct listener *listener, const char *path);
+
+// The next front-end's connected socket, the caller's from here on. -EAGAIN: none yet, come back when `fd` is
+// readable (or, if we call, in a while); -ENOTCONN: there will be no other; else -errno, logged.
+must_check int listener_accept(struct listener *listener);
+
+// Removes the socket file, if it is still ours, and closes.
+void listener_close(struct listener *listener);

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Formats a log line on the stack and writes it at once, so that lines of threads never mix.
+#include "core/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/sys.h"
+
+enum { LINE_MAX_LEN = 1024 };
+
+static const char *log_name = "vhost-multi";
+static enum log_level log_most = LOG_LEVEL_INFO;
+static int log_pid;
+
+void log_init(const char *name, enum log_level level)
+{
+	log_name = name;
+	log_most = level;
+	log_pid = (int)getpid();
+}
+
+static void append(char *line, size_t *len, const char *format, va_list arguments)
+{
+	int wanted = vsnprintf(line + *len, LINE_MAX_LEN - *len, format, arguments);
+
+	if (wanted > 0)
+		*len = min_size(*len + (size_t)wanted, LINE_MAX_LEN - 1);
+}
+
+printf_like(3, 4) static void append_text(char *line, size_t *len, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	append(line, len, format, arguments);
+	va_end(arguments);
+}
+
+static void emit(enum log_level level, int error, const char *format, va_list arguments)
+{
+	static const char *const level_names[] = {"error: ", "warning: ", "", "debug: "};
+	char line[LINE_MAX_LEN + 1];
+	size_t len = 0;
+
+	append_text(line, &len, "%s[%d]: %s", log_name, log_pid, level_names[level]);
+	append(line, &len, format, arguments);
+	if (error < 0)
+		append_text(line, &len, ": %s", strerror(-error));
+	line[len++] = '\n';
+	long written = sys(write(STDERR_FILENO, line, len));
+
+	(void)written; // nobody is left to tell if standard error is gone
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+	va_list arguments;
+
+	if (level > log_most)
+		return;
+	va_start(arguments, format);
+	emit(level, 0, format, arguments);
+	va_end(arguments);
+}
+
+int log_errno(int error, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	emit(LOG_LEVEL_ERROR, error, format, arguments);
+	va_end(arguments);
+	return error;
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// One-line messages on standard error, each by a single write(2): "vhost-multi NAME[421]: error: text".
+#pragma once
+
+#include "core/base.h"
+
+enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+
+// Sets the name in front of each line (kept by reference) and the most talkative level that is
+// shown. Control thread, before any other thread exists.
+void log_init(const char *name, enum log_level level);
+
+// Writes one line; longer than 1 KiB is cut. Any thread.
+printf_like(2, 3) void log_line(enum log_level level, const char *format, ...);
+
+// As log_line at error level, followed by ": " and the text of `error` (a negative errno, or 0 for no
+// text), and answers `error`: "return log_errno(fd, "cannot open %s", path);"
+printf_like(2, 3) int log_errno(int error, const char *format, ...);
+
+#define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
+#define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
+#define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)
+#define log_debug(...) log_line(LOG_LEVEL_DEBUG, __VA_ARGS__)

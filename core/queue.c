@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// The notification loop, written once for all devices, and the hand-over of a ring to its worker and back.
+#include "core/queue.h"
+
+#include "core/log.h"
+#include "core/sys.h"
+
+static void process(struct queue *queue)
+{
+	vring_begin_turn(&queue->vring);
+	queue->device->ops->process_queue(queue->device, &queue->vring);
+	if (vring_end_turn(&queue->vring) || queue->kick_fd < 0) // without a kick fd: poll
+		vring_wake(&queue->vring);
+}
+
+static void kicked(struct watch *watch, u32 events)
+{
+	struct queue *queue = container_of(watch, struct queue, kick);
+
+	(void)events; // edge-triggered and never read: the event is the news
+	if (!deferred_is_queued(&queue->again))
+		process(queue);
+}
+
+static void process_again(struct deferred *deferred)
+{
+	process(container_of(deferred, struct queue, again));
+}
+
+int queue_init(struct queue *queue, struct device *device, unsigned index, unsigned max_size,
+	       struct worker *worker)
+{
+	*queue = (struct queue){.device = device,
+				.worker = worker,
+				.max_size = max_size,
+				.kick_fd = -1,
+				.kick.ready = kicked};
+	deferred_init(&queue->again, process_again);
+	return vring_init(&queue->vring, index, max_size, device->ops->request_size, worker,
+			  &queue->again);
+}
+
+void queue_fini(struct queue *queue)
+{
+	assert(!queue->running);
+	close_fd(&queue->kick_fd);
+	vring_fini(&queue->vring);
+}
+
+static void watch_kick(struct queue *queue)
+{
+	int error;
+
+	if (queue->kick_fd < 0)
+		return;
+	error = event_loop_add(&queue->worker->loop, queue->kick_fd, EPOLLIN | EPOLLET,
+			       &queue->kick);
+	queue->kick_watched = error == 0;
+	if (error)
+		vring_break(&queue->vring, "its kick eventfd cannot be watched: errno %d", -error);
+}
+
+static void unwatch_kick(struct queue *queue)
+{
+	if (queue->kick_watched)
+		event_loop_remove(&queue->worker->loop, queue->kick_fd, &queue->kick);
+	queue->kick_watched = false;
+}
+
+static void start_on_worker(void *context)
+{
+	struct queue *queue = context;
+
+	if (queue->device->ops->queue_start)
+		queue->device->ops->queue_start(queue->device, &queue->vring);
+	watch_kick(queue);
+	vring_wake(&queue->vring); // serve what was made available before the kick fd was watched
+}
+
+static void stop_on_worker(void *context)
+{
+	struct queue *queue = context;
+
+	unwatch_kick(queue);
+	if (queue->device->ops->queue_stop)
+		queue->device->ops->queue_stop(queue->device, &queue->vring);
+	assert(vring_idle(&queue->vring));
+	vring_publish(&queue->vring);
+	deferred_cancel(&queue->vring.publish);
+	deferred_cancel(&queue->again);
+}
+
+void queue_start(struct queue *queue, const struct guest_memory *memory, u64 features)
+{
+	int error;
+
+	if (queue->running || !queue->started || !queue->enabled || !queue->have_addr ||
+	    queue->layout.num == 0 || memory->count == 0)
+		return;
+	error = vring_place(&queue->vring, memory, &queue->layout, features, queue->base);
+	if (error) {
+		log_errno(error, "ring %u cannot start at the addresses given", queue->vring.index);
+		return;
+	}
+	queue->running = true;
+	worker_call(queue->worker, start_on_worker, queue);
+}
+
+void queue_stop(struct queue *queue)
+{
+	if (!queue->running)
+		return;
+	worker_call(queue->worker, stop_on_worker, queue);
+	queue->running = false;
+	queue->base = queue->vring.last_avail;
+}
+
+void queue_reset(struct queue *queue)
+{
+	assert(!queue->running);
+	close_fd(&queue->kick_fd);
+	vring_set_call_fd(&queue->vring, -1);
+	vring_set_err_fd(&queue->vring, -1);
+	queue->layout = (struct vring_layout){0};
+	queue->have_addr = false;
+	queue->base = 0;
+	queue->started = false;
+	queue->enabled = false;
+	queue->vring.broken = false;
+}
+
+u16 queue_take_base(struct queue *queue)
+{
+	queue_stop(queue);
+	queue->started = false;
+	queue->vring.broken = false;
+	return queue->base;
+}
+
+void queue_set_kick_fd(struct queue *queue, int fd)
+{
+	assert(!queue->running);
+	close_fd(&queue->kick_fd);
+	queue->kick_fd = fd;
+}
+
+// An fd on its way to the ring, wherever the ring is.
+struct fd_change {
+	struct vring *vring;
+	int fd;
+};
+
+static void change_call(void *context)
+{
+	const struct fd_change *change = context;
+
+	vring_publish(change->vring);
+	vring_set_call_fd(change->vring, change->fd);
+	if (change->fd >= 0)
+		sys_event_signal(change->fd); // for a completion that the old one may have kept
+}
+
+static void change_err(void *context)
+{
+	const struct fd_change *change = context;
+
+	vring_set_err_fd(change->vring, change->fd);
+}
+
+void queue_set_call_fd(struct queue *queue, int fd)
+{
+	struct fd_change change = {.vring = &queue->vring, .fd = fd};
+
+	if (queue->running)
+		worker_call(queue->worker, change_call, &change);
+	else
+		vring_set_call_fd(&queue->vring, fd);
+}
+
+void queue_set_err_fd(struct queue *queue, int fd)
+{
+	struct fd_change change = {.vring = &queue->vring, .fd = fd};
+
+	if (queue->running)
+		worker_call(queue->worker, change_err, &change);
+	else
+		vring_set_err_fd(&queue->vring, fd);
+}

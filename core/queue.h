@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// A ring bound to a device and a worker: what the front-end has said of it, and the notification loop.
+// Control thread throughout; the worker is reached by worker_call.
+#pragma once
+
+#include "core/device.h"
+#include "core/vring_setup.h"
+
+struct queue {
+	struct vring vring;
+	struct device *device;
+	struct worker *worker;
+	unsigned max_size;
+
+	// what the front-end has said so far, in whatever order
+	struct vring_layout layout; // num 0: not yet said
+	bool have_addr;
+	u16 base;
+	int kick_fd; // -1: none
+	bool started, enabled;
+
+	bool running; // its worker owns the ring
+	struct watch kick;
+	bool kick_watched;
+	struct deferred again;
+};
+
+// Reserves the memory of a ring of up to max_size entries, served by `worker`. 0 or -ENOMEM.
+must_check int queue_init(struct queue *queue, struct device *device, unsigned index,
+			  unsigned max_size, struct worker *worker);
+// The queue must not run.
+void queue_fini(struct queue *queue);
+
+// Gives the ring to its worker if all it needs is known and it is started and enabled; else, and if it runs
+// already, does nothing. A ring that does not lie in guest memory stays stopped, which is logged.
+void queue_start(struct queue *queue, const struct guest_memory *memory, u64 features);
+
+// Takes the ring back from its worker, with nothing in flight and all answers published.
+void queue_stop(struct queue *queue);
+
+// Forgets all that a front-end has said, and closes its fds. The queue must not run.
+void queue_reset(struct queue *queue);
+
+// Stops the ring for good, as the front-end asks: the next available entry. It may be set up anew.
+u16 queue_take_base(struct queue *queue);
+
+// Each owns the fd from here on; -1: none. The queue must not run when the kick fd changes. A new call fd is
+// signalled at once if it runs, so that no completion is missed.
+void queue_set_kick_fd(struct queue *queue, int fd);
+void queue_set_call_fd(struct queue *queue, int fd);
+void queue_set_err_fd(struct queue *queue, int fd);

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of requests (vhost-user.rst, "Front-end message types") and the dispatcher that enforces its columns.
+//
+// The front-end is an adversary. A handler runs only after its row holds: payload size, fds, ring index and
+// negotiated feature are checked, and the rings are stopped as the row says. A handler that fails changes
+// nothing. Every fd that it does not take is closed.
+#include "core/requests.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/requests_memory.h"
+#include "core/requests_ring.h"
+
+static int get_features(struct session *session, struct message *message, struct reply *reply)
+{
+	(void)message;
+	return reply_u64(reply, session_offered_features(session));
+}
+
+static int set_features(struct session *session, struct message *message, struct reply *reply)
+{
+	u64 features = message->payload.u64;
+	u64 unknown = features & ~session_offered_features(session);
+
+	(void)reply;
+	if (unknown)
+		return log_errno(-EINVAL, "SET_FEATURES: bits %#" PRIx64 " were not offered",
+				 unknown);
+	if (!(features & BIT64(VIRTIO_F_VERSION_1)))
+		return log_errno(-EINVAL,
+				 "SET_FEATURES: %#" PRIx64 " lacks VIRTIO_F_VERSION_1; "
+				 "the driver must be a modern one",
+				 features);
+	if (features == session->features)
+		return 0;
+	if (session_is_running(session))
+		return log_errno(-EBUSY, "SET_FEATURES: cannot change while a ring runs");
+	session->features = features;
+	// vhost-user.rst, "Ring states": without the bit all rings start enabled
+	for (unsigned i = 0; i < session->queue_count; i++)
+		if (!(features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
+			session->queues[i].enabled = true;
+	if (session->device->ops->negotiated)
+		session->device->ops->negotiated(session->device, features);
+	return 0;
+}
+
+static int get_protocol_features(struct session *session, struct message *message,
+				 struct reply *reply)
+{
+	(void)message;
+	return reply_u64(reply, session_offered_protocol_features(session));
+}
+
+static int set_protocol_features(struct session *session, struct message *message,
+				 struct reply *reply)
+{
+	u64 unknown = message->payload.u64 & ~session_offered_protocol_features(session);
+
+	(void)reply;
+	if (unknown)
+		return log_errno(-EINVAL,
+				 "SET_PROTOCOL_FEATURES: bits %#" PRIx64 " were not offered",
+				 unknown);
+	session->protocol_features = message->payload.u64;
+	return 0;
+}
+
+// vhost-user.rst, VHOST_USER_SET_OWNER: there is nothing to own but the connection itself.
+static int set_owner(struct session *session, struct message *message, struct reply *reply)
+{
+	(void)session;
+	(void)message;
+	(void)reply;
+	return 0;
+}
+
+// vhost-user.rst, VHOST_USER_RESET_OWNER: deprecated; "used to disable all rings".
+static int reset_owner(struct session *session, struct message *message, struct reply *reply)
+{
+	(void)message;
+	(void)reply;
+	for (unsigned i = 0; i < session->queue_count; i++)
+		session->queues[i].enabled = false;
+	return 0;
+}
+
+// vhost-user.rst, VHOST_USER_RESET_DEVICE: disable all rings and reset the device; memory, fds and ownership stay.
+static int reset_device(struct session *session, struct message *message, struct reply *reply)
+{
+	(void)message;
+	(void)reply;
+	for (unsigned i = 0; i < session->queue_count; i++) {
+		queue_take_base(&session->queues[i]);
+		session->queues[i].enabled = false;
+	}
+	if (session->device->ops->reset)
+		session->device->ops->reset(session->device);
+	return 0;
+}
+
+static int get_queue_num(struct session *session, struct message *message, struct reply *reply)
+{
+	(void)message;
+	return reply_u64(reply, session->queue_count);
+}
+
+// vhost-user.rst, VHOST_USER_GET_CONFIG: the same header and the bytes asked for, zero beyond the device's
+// configuration; an empty payload says that it could not be read.
+static int get_config(struct session *session, struct message *message, struct reply *reply)
+{
+	const struct vhost_user_config *asked = &message->payload.config;
+	struct vhost_user_config *answer = &reply->payload.config;
+	const size_t header_len = offsetof(struct vhost_user_config, data);
+	u8 config[DEVICE_MAX_CONFIG + VHOST_USER_MAX_CONFIG] = {0};
+
+	reply->wanted = true;
+	if (asked->size == 0 || asked->size > VHOST_USER_MAX_CONFIG ||
+	    asked->offset > DEVICE_MAX_CONFIG || message->header.size < header_len + asked->size) {
+		log_error("GET_CONFIG: %u bytes at %u cannot be read", asked->size, asked->offset);
+		return 0;
+	}
+	session->device->ops->config(session->device, config);
+	*answer = (struct vhost_user_config){
+		.offset = asked->offset, .size = asked->size, .flags = asked->flags};
+	memcpy(answer->data, config + asked->offset, asked->size);
+	reply->len = header_len + asked->size;
+	return 0;
+}
+
+// vhost-user.rst, VHOST_USER_SET_CONFIG. Front-ends disagree on which of the flags 0 and 1 means "writable".
+static int set_config(struct session *session, struct message *message, struct reply *reply)
+{
+	const struct vhost_user_config *asked = &message->payload.config;
+	u8 config[DEVICE_MAX_CONFIG];
+	size_t config_len = session->device->ops->config(session->device, config);
+	u64 end = (u64)asked->offset + asked->size;
+
+	(void)reply;
+	if (asked->size == 0 || end > config_len || asked->flags > 1 ||
+	    message->header.size != offsetof(struct vhost_user_config, data) + asked->size ||
+	    !session->device->ops->config_write)
+		return log_errno(-EINVAL,
+				 "SET_CONFIG: %u bytes at %u with flags %#x cannot be written",
+				 asked->size, asked->offset, asked->flags);
+	return session->device->ops->config_write(session->device, asked->offset, asked->data,
+						  asked->size);
+}
+
+#define PAYLOAD(member) \
+	.payload_min = sizeof(((union vhost_user_payload *)0)->member), \
+	.payload_max = sizeof(((union vhost_user_payload *)0)->member)
+#define PAYLOAD_BETWEEN(min, max) .payload_min = (min), .payload_max = (max)
+#define NEEDS(feature) .needs = BIT64(VHOST_USER_PROTOCOL_F_##feature)
+#define ROW(request, handler) [VHOST_USER_##request] = {.name = #request, .handle = (handler)
+
+// clang-format off
+static const struct request request_table[] = {
+	ROW(GET_FEATURES, get_features)},
+	ROW(SET_FEATURES, set_features), PAYLOAD(u64)},
+	ROW(SET_OWNER, set_owner)},
+	ROW(RESET_OWNER, reset_owner), .rings = RINGS_ALL_PAUSED},
+	ROW(SET_MEM_TABLE, request_set_mem_table),
+		PAYLOAD_BETWEEN(offsetof(struct vhost_user_memory, regions), sizeof(struct vhost_user_memory)),
+		.fds_max = VHOST_USER_MAX_REGIONS, .rings = RINGS_ALL_PAUSED},
+	ROW(SET_VRING_NUM, request_set_vring_num), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_STOPPED},
+	ROW(SET_VRING_ADDR, request_set_vring_addr), PAYLOAD(addr), .index = INDEX_STATE, .rings = RING_PAUSED},
+	ROW(SET_VRING_BASE, request_set_vring_base), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_STOPPED},
+	ROW(GET_VRING_BASE, request_get_vring_base), PAYLOAD(state), .index = INDEX_STATE},
+	ROW(SET_VRING_KICK, request_set_vring_kick), PAYLOAD(u64), .fds_max = 1, .index = INDEX_FD,
+		.rings = RING_PAUSED},
+	ROW(SET_VRING_CALL, request_set_vring_call), PAYLOAD(u64), .fds_max = 1, .index = INDEX_FD},
+	ROW(SET_VRING_ERR, request_set_vring_err), PAYLOAD(u64), .fds_max = 1, .index = INDEX_FD},
+	ROW(GET_PROTOCOL_FEATURES, get_protocol_features)},
+	ROW(SET_PROTOCOL_FEATURES, set_protocol_features), PAYLOAD(u64)},
+	ROW(GET_QUEUE_NUM, get_queue_num), NEEDS(MQ)},
+	ROW(SET_VRING_ENABLE, request_set_vring_enable), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_PAUSED},
+	ROW(GET_CONFIG, get_config), NEEDS(CONFIG),
+		PAYLOAD_BETWEEN(offsetof(struct vhost_user_config, data), sizeof(struct vhost_user_config))},
+	ROW(SET_CONFIG, set_config), NEEDS(CONFIG), .rings = RINGS_ALL_PAUSED,
+		PAYLOAD_BETWEEN(offsetof(struct vhost_user_config, data), sizeof(struct vhost_user_config))},
+	ROW(RESET_DEVICE, reset_device), NEEDS(RESET_DEVICE)},
+	ROW(GET_MAX_MEM_SLOTS, request_get_max_mem_slots), NEEDS(CONFIGURE_MEM_SLOTS)},
+	ROW(ADD_MEM_REG, request_add_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),
+		.fds_min = 1, .fds_max = 1, .rings = RINGS_ALL_PAUSED},
+	ROW(REM_MEM_REG, request_rem_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),
+		.fds_max = 1, .rings = RINGS_ALL_PAUSED},
+};
+// clang-format on
+
+static const struct request *find_request(u32 number)
+{
+	if (number >= ARRAY_SIZE(request_table) || !request_table[number].handle)
+		return NULL;
+	return &request_table[number];
+}
+
+// The ring that the message is about, or NULL if it is about none, or its index is none of ours.
+static struct queue *message_queue(struct session *session, const struct request *request,
+				   const struct message *message)
+{
+	u64 index = message->payload.state.index;
+
+	if (request->index == INDEX_NONE)
+		return NULL;
+	if (request->index == INDEX_FD)
+		index = message->payload.u64 & ~(u64)VHOST_USER_VRING_NO_FD;
+	return index < session->queue_count ? &session->queues[index] : NULL;
+}
+
+static int check_row(struct session *session, const struct request *request,
+		     const struct message *message)
+{
+	u32 size = message->header.size;
+
+	if (size < request->payload_min || size > request->payload_max)
+		return log_errno(-EINVAL, "%s: %u bytes of payload, not %u to %u", request->name,
+				 size, request->payload_min, request->payload_max);
+	if (message->fd_count < request->fds_min || message->fd_count > request->fds_max)
+		return log_errno(-EINVAL, "%s: %u file descriptors, not %u to %u", request->name,
+				 message->fd_count, request->fds_min, request->fds_max);
+	if ((session->protocol_features & request->needs) != request->needs)
+		return log_errno(-EINVAL, "%s: its protocol feature was not negotiated",
+				 request->name);
+	if (request->index != INDEX_NONE && !message_queue(session, request, message))
+		return log_errno(-EINVAL, "%s: ring %#" PRIx64 " is none of the %u", request->name,
+				 message->payload.u64, session->queue_count);
+	return 0;
+}
+
+// Brings the rings into the state that the row demands.
+static int prepare_rings(struct session *session, const struct request *request,
+			 const struct message *message)
+{
+	struct queue *queue = message_queue(session, request, message);
+
+	assert(queue || request->index == INDEX_NONE); // check_row
+	switch (request->rings) {
+	case RINGS_ANY:
+		break;
+	case RING_STOPPED:
+		if (queue->started)
+			return log_errno(-EBUSY, "%s: ring %u is started", request->name,
+					 queue->vring.index);
+		break;
+	case RING_PAUSED:
+		queue_stop(queue);
+		break;
+	case RINGS_ALL_PAUSED:
+		session_stop_queues(session);
+		break;
+	}
+	return 0;
+}
+
+static int run_request(struct session *session, struct message *message, struct reply *reply)
+{
+	const struct request *request = find_request(message->header.request);
+	int error;
+
+	if (!request)
+		return log_errno(-EOPNOTSUPP, "request %u is not supported",
+				 message->header.request);
+	error = check_row(session, request, message);
+	if (!error)
+		error = prepare_rings(session, request, message);
+	if (!error)
+		error = request->handle(session, message, reply);
+	log_debug("%s: %u bytes, %u fds: %d", request->name, message->header.size,
+		  message->fd_count, error);
+	session_start_queues(session);
+	return error;
+}
+
+// vhost-user.rst, "Communication" and VHOST_USER_PROTOCOL_F_REPLY_ACK: requests with a reply of their own send just
+// that; of the others, those that ask for it get 0 or 1. A request that fails unasked ends the connection.
+static int respond(struct session *session, struct connection *connection,
+		   const struct reply *reply, int error)
+{
+	const struct vhost_user_header *header = &connection->message.header;
+	bool asked = header->flags & VHOST_USER_NEED_REPLY &&
+		     session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_REPLY_ACK);
+	u64 ack = error != 0;
+
+	if (!error && reply->wanted)
+		return connection_reply(connection, header->request, &reply->payload, reply->len);
+	if (asked)
+		return connection_reply(connection, header->request, &ack, sizeof(ack));
+	return error;
+}
+
+int requests_handle(struct session *session, struct connection *connection)
+{
+	struct message *message = &connection->message;
+	struct reply reply = {.wanted = false};
+	int error = run_request(session, message, &reply);
+
+	message_close_fds(message);
+	return respond(session, connection, &reply, error);
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ring setup (vhost-user.rst, "Ring states"). Each message is remembered whatever the order; a ring runs as
+// soon as all that it needs has been said, which the dispatcher looks for after every message.
+#include "core/requests_ring.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "core/log.h"
+#include "core/sys.h"
+
+static struct queue *state_queue(struct session *session, const struct message *message)
+{
+	return &session->queues[message->payload.state.index];
+}
+
+static struct queue *fd_queue(struct session *session, const struct message *message)
+{
+	return &session->queues[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
+}
+
+int request_set_vring_num(struct session *session, struct message *message, struct reply *reply)
+{
+	struct queue *queue = state_queue(session, message);
+	u32 num = message->payload.state.num;
+
+	(void)reply;
+	if (!is_power_of_two(num) || num > queue->max_size)
+		return log_errno(-EINVAL, "SET_VRING_NUM: %u entries: not a power of two up to %u",
+				 num, queue->max_size);
+	queue->layout.num = (u16)num;
+	return 0;
+}
+
+// True if the part begins in guest memory but does not end in the same region: no later message can mend that.
+static bool part_is_torn(const struct session *session, u64 addr, u64 len)
+{
+	struct frontend_addr start = {addr};
+
+	return guest_memory_ring(&session->memory, start, 1) &&
+	       !guest_memory_ring(&session->memory, start, len);
+}
+
+int request_set_vring_addr(struct session *session, struct message *message, struct reply *reply)
+{
+	const struct vhost_user_vring_addr *addr = &message->payload.addr;
+	struct queue *queue = state_queue(session, message);
+	u64 num = queue->layout.num;
+
+	(void)reply;
+	// VIRTIO 1.3, 2.7 "Split Virtqueues"
+	if (addr->descriptor % VIRTQ_DESC_ALIGN || addr->available % VIRTQ_AVAIL_ALIGN ||
+	    addr->used % VIRTQ_USED_ALIGN)
+		return log_errno(-EINVAL, "SET_VRING_ADDR: ring %u is not aligned", addr->index);
+	if (part_is_torn(session, addr->descriptor, num * sizeof(struct virtq_desc)) ||
+	    part_is_torn(session, addr->available, (num + 3) * sizeof(le16)) ||
+	    part_is_torn(session, addr->used,
+			 num * sizeof(struct virtq_used_elem) + 3 * sizeof(le16)))
+		return log_errno(-EINVAL, "SET_VRING_ADDR: ring %u is not within one memory region",
+				 addr->index);
+	queue->layout.desc.value = addr->descriptor;
+	queue->layout.avail.value = addr->available;
+	queue->layout.used.value = addr->used;
+	queue->have_addr = true;
+	return 0;
+}
+
+int request_set_vring_base(struct session *session, struct message *message, struct reply *reply)
+{
+	(void)reply;
+	if (message->payload.state.num > UINT16_MAX)
+		return log_errno(-EINVAL, "SET_VRING_BASE: %u is not an index of a split ring",
+				 message->payload.state.num);
+	state_queue(session, message)->base = (u16)message->payload.state.num;
+	return 0;
+}
+
+// vhost-user.rst, VHOST_USER_GET_VRING_BASE: stops the ring, with everything in flight completed.
+int request_get_vring_base(struct session *session, struct message *message, struct reply *reply)
+{
+	struct queue *queue = state_queue(session, message);
+
+	reply->wanted = true;
+	reply->len = sizeof(reply->payload.state);
+	reply->payload.state.index = message->payload.state.index;
+	reply->payload.state.num = queue_take_base(queue);
+	return 0;
+}
+
+// Only an eventfd takes eight bytes of zero, which change nothing. Some front-ends use pipes instead.
+static bool is_notification_fd(int fd)
+{
+	const u64 nothing = 0;
+	struct stat file;
+
+	if (fstat(fd, &file) != 0)
+		return false;
+	if (S_ISFIFO(file.st_mode))
+		return true;
+	return (file.st_mode & S_IFMT) == 0 &&
+	       sys(write(fd, &nothing, sizeof(nothing))) == sizeof(nothing);
+}
+
+// The message's fd in *fd, or -1 if it says that there is none; it is the caller's then. It never blocks.
+static int take_notification_fd(struct message *message, const char *name, int *fd)
+{
+	bool none = message->payload.u64 & VHOST_USER_VRING_NO_FD;
+	int error;
+
+	*fd = -1;
+	if (none != (message->fd_count == 0))
+		return log_errno(-EINVAL, "%s: %u file descriptors with payload %#" PRIx64, name,
+				 message->fd_count, message->payload.u64);
+	if (none)
+		return 0;
+	if (!is_notification_fd(message->fds[0]))
+		return log_errno(-EINVAL,
+				 "%s: the file descriptor is neither an eventfd nor a pipe", name);
+	error = sys_int(fcntl(message->fds[0], F_GETFL));
+	if (error >= 0)
+		error = sys_int(fcntl(message->fds[0], F_SETFL, error | O_NONBLOCK));
+	if (error < 0)
+		return log_errno(error, "%s: the file descriptor cannot be made nonblocking", name);
+	*fd = message_take_fd(message, 0);
+	return 0;
+}
+
+int request_set_vring_kick(struct session *session, struct message *message, struct reply *reply)
+{
+	struct queue *queue = fd_queue(session, message);
+	int fd, error = take_notification_fd(message, "SET_VRING_KICK", &fd);
+
+	(void)reply;
+	if (error)
+		return error;
+	queue_set_kick_fd(queue, fd);
+	queue->started = true;
+	return 0;
+}
+
+int request_set_vring_call(struct session *session, struct message *message, struct reply *reply)
+{
+	int fd, error = take_notification_fd(message, "SET_VRING_CALL", &fd);
+
+	(void)reply;
+	if (!error)
+		queue_set_call_fd(fd_queue(session, message), fd);
+	return error;
+}
+
+int request_set_vring_err(struct session *session, struct message *message, struct reply *reply)
+{
+	int fd, error = take_notification_fd(message, "SET_VRING_ERR", &fd);
+
+	(void)reply;
+	if (!error)
+		queue_set_err_fd(fd_queue(session, message), fd);
+	return error;
+}
+
+// vhost-user.rst, VHOST_USER_SET_VRING_ENABLE: only with the feature bit, without which rings are always enabled.
+int request_set_vring_enable(struct session *session, struct message *message, struct reply *reply)
+{
+	u32 enable = message->payload.state.num;
+
+	(void)reply;
+	if (enable > 1)
+		return log_errno(-EINVAL, "SET_VRING_ENABLE: %u is neither 0 nor 1", enable);
+	if (session->features && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
+		return log_errno(-EINVAL,
+				 "SET_VRING_ENABLE: VHOST_USER_F_PROTOCOL_FEATURES was not "
+				 "negotiated");
+	state_queue(session, message)->enabled = enable;
+	return 0;
+}

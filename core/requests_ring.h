@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The requests that set up one ring; see struct request for what a handler is.
+#pragma once
+
+#include "core/request.h"
+
+int request_set_vring_num(struct session *session, struct message *message, struct reply *reply);
+int request_set_vring_addr(struct session *session, struct message *message, struct reply *reply);
+int request_set_vring_base(struct session *session, struct message *message, struct reply *reply);
+int request_get_vring_base(struct session *session, struct message *message, struct reply *reply);
+int request_set_vring_kick(struct session *session, struct message *message, struct reply *reply);
+int request_set_vring_call(struct session *session, struct message *message, struct reply *reply);
+int request_set_vring_err(struct session *session, struct message *message, struct reply *reply);
+int request_set_vring_enable(struct session *session, struct message *message, struct reply *reply);

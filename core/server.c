@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// The control thread's life after everything is open.
+#include "core/server.h"
+
+#include <signal.h>
+#include <string.h>
+
+#include "core/log.h"
+#include "core/requests.h"
+
+enum {
+	TURN_MESSAGES = 32,	 // handled before signals and other events are looked for
+	CALL_BACK_FIRST_MS = 10, // how long to wait before calling a peer again, doubled each time
+	CALL_BACK_MOST_MS = 1000,
+};
+
+static volatile sig_atomic_t signal_received;
+
+static void note_signal(int number)
+{
+	signal_received = number;
+}
+
+static void set_up_signals(void)
+{
+	struct sigaction note = {.sa_handler = note_signal};
+	struct sigaction ignore = {.sa_handler = SIG_IGN};
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGTERM);
+	sigaddset(&blocked, SIGINT);
+	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	sigaction(SIGTERM, &note, NULL);
+	sigaction(SIGINT, &note, NULL);
+	sigaction(SIGPIPE, &ignore, NULL); // a front-end's pipe may lose its reader
+	signal_received = 0;
+}
+
+// A device starts or stops on a worker.
+struct device_call {
+	struct device *device;
+	struct worker *worker;
+	int error;
+};
+
+static void start_device(void *context)
+{
+	struct device_call *call = context;
+
+	call->error = call->device->ops->worker_start(call->device, call->worker);
+}
+
+static void stop_device(void *context)
+{
+	struct device_call *call = context;
+
+	call->device->ops->worker_stop(call->device, call->worker);
+}
+
+static void stop_worker(struct server *server, struct worker *worker)
+{
+	struct device_call call = {.device = server->device, .worker = worker};
+
+	if (server->device->ops->worker_stop)
+		worker_call(worker, stop_device, &call);
+	worker_stop(worker);
+}
+
+static int start_worker(struct server *server, unsigned index, int cpu)
+{
+	struct worker *worker = &server->workers[index];
+	struct device_call call = {.device = server->device, .worker = worker};
+	int error = worker_start(worker, index, cpu);
+
+	if (error)
+		return log_errno(error, "cannot start worker %u%s", index,
+				 cpu >= 0 ? "; see --cpus" : "");
+	if (server->device->ops->worker_start)
+		worker_call(worker, start_device, &call);
+	if (call.error)
+		worker_stop(worker);
+	return call.error;
+}
+
+static int start_workers(struct server *server, const struct server_options *options)
+{
+	unsigned wanted =
+		min_uint(options->workers, server->device->ops->queue_count(server->device));
+
+	while (server->worker_count < wanted) {
+		unsigned index = server->worker_count;
+		int cpu = options->cpu_count ? options->cpus[index % options->cpu_count] : -1;
+		int error = start_worker(server, index, cpu);
+
+		if (error)
+			return error;
+		server->worker_count++;
+	}
+	return 0;
+}
+
+static void disconnect(struct server *server, int reason)
+{
+	bool broken = reason && reason != -ENOTCONN;
+
+	event_loop_remove(&server->loop, server->connection.fd, &server->connection_watch);
+	session_reset(&server->session);
+	connection_close(&server->connection);
+	log_info("front-end %s", broken ? "disconnected by us" : "has gone");
+	server->result = broken ? reason : 0;
+	server->ended = server->exit_on_disconnect;
+}
+
+static void connection_ready(struct watch *watch, u32 events)
+{
+	struct server *server = container_of(watch, struct server, connection_watch);
+	int error = 0;
+
+	(void)events;
+	for (int i = 0; i < TURN_MESSAGES && !error; i++) {
+		int received = connection_receive(&server->connection);
+
+		if (received == 0)
+			return;
+		error = received < 0 ? received
+				     : requests_handle(&server->session, &server->connection);
+	}
+	if (error)
+		disconnect(server, error);
+}
+
+static void connect_front_end(struct server *server, int fd)
+{
+	int error = event_loop_add(&server->loop, fd, EPOLLIN, &server->connection_watch);
+
+	if (error) {
+		log_errno(error, "cannot wait for the front-end");
+		close(fd);
+		return;
+	}
+	connection_open(&server->connection, fd);
+	log_info("front-end connected");
+}
+
+// While a front-end is served, the next ones wait in the backlog.
+static void watch_listener(struct server *server, bool wanted)
+{
+	struct listener *listener = server->listener;
+
+	if (listener->fd < 0 || server->listener_watched == wanted)
+		return;
+	if (!wanted)
+		event_loop_remove(&server->loop, listener->fd, &server->listener_watch);
+	else if (event_loop_add(&server->loop, listener->fd, EPOLLIN, &server->listener_watch))
+		return; // tried again in the next turn
+	server->listener_watched = wanted;
+}
+
+static void listener_ready(struct watch *watch, u32 events)
+{
+	(void)watch; // seek_front_end accepts, in every turn without a front-end
+	(void)events;
+}
+
+// Looks for a front-end. How long to sleep before looking again, in ms; -1: until the listener is ready.
+static int seek_front_end(struct server *server, int *call_back_ms)
+{
+	int fd = listener_accept(server->listener);
+	int wait_ms = *call_back_ms;
+
+	if (fd >= 0) {
+		*call_back_ms = CALL_BACK_FIRST_MS;
+		connect_front_end(server, fd);
+		return 0;
+	}
+	if (fd == -ENOTCONN)
+		server->ended = true;
+	if (fd == -EAGAIN && !server->listener->connects)
+		return -1;
+	*call_back_ms = wait_ms * 2 > CALL_BACK_MOST_MS ? CALL_BACK_MOST_MS : wait_ms * 2;
+	return wait_ms;
+}
+
+int server_serve(struct server *server)
+{
+	int call_back_ms = CALL_BACK_FIRST_MS;
+	sigset_t awake;
+
+	pthread_sigmask(SIG_BLOCK, NULL, &awake);
+	sigdelset(&awake, SIGTERM);
+	sigdelset(&awake, SIGINT);
+	while (!server->ended && !signal_received) {
+		int wait_ms = -1;
+
+		if (!connection_is_open(&server->connection))
+			wait_ms = seek_front_end(server, &call_back_ms);
+		// a listener that cannot accept would only wake us in vain
+		watch_listener(server, !connection_is_open(&server->connection) && wait_ms < 0);
+		if (!server->ended)
+			event_loop_turn(&server->loop, wait_ms, &awake);
+	}
+	if (signal_received)
+		log_info("ending on signal %d", (int)signal_received);
+	return server->exit_on_disconnect ? server->result : 0;
+}
+
+int server_init(struct server *server, struct device *device, struct listener *listener,
+		const struct server_options *options)
+{
+	int error;
+
+	memset(server, 0, sizeof(*server));
+	server->device = device;
+	server->listener = listener;
+	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
+	server->connection.fd = -1;
+	server->listener_watch.ready = listener_ready;
+	server->connection_watch.ready = connection_ready;
+	set_up_signals();
+	error = event_loop_init(&server->loop);
+	if (error)
+		return log_errno(error, "cannot make an epoll instance");
+	error = start_workers(server, options);
+	if (!error)
+		error = session_init(&server->session, device, server->workers,
+				     server->worker_count);
+	if (error)
+		server_fini(server);
+	return error;
+}
+
+void server_fini(struct server *server)
+{
+	if (connection_is_open(&server->connection)) {
+		session_reset(&server->session);
+		connection_close(&server->connection);
+	}
+	session_fini(&server->session);
+	while (server->worker_count > 0)
+		stop_worker(server, &server->workers[--server->worker_count]);
+	event_loop_fini(&server->loop);
+}

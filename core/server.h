@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Serves one device: starts the workers, takes one front-end after the other, ends on a signal.
+#pragma once
+
+#include "core/connection.h"
+#include "core/listener.h"
+#include "core/session.h"
+
+enum { SERVER_MAX_WORKERS = 64 };
+
+struct server_options {
+	unsigned workers;	 // wanted; never more than the device has queues
+	const int *cpus;	 // worker i runs on cpus[i % cpu_count]
+	unsigned cpu_count;	 // 0: anywhere
+	bool exit_on_disconnect; // serve one front-end and end
+};
+
+struct server {
+	struct device *device;
+	struct listener *listener;
+	bool exit_on_disconnect;
+	struct worker workers[SERVER_MAX_WORKERS];
+	unsigned worker_count;
+	struct session session;
+	struct connection connection;
+	struct event_loop loop;
+	struct watch listener_watch, connection_watch;
+	bool listener_watched;
+	bool ended;
+	int result; // of the last connection: 0, or -errno if the front-end broke the protocol
+};
+
+// Starts the workers and the device on them, and reserves all memory. Device and listener stay the caller's.
+// SIGTERM and SIGINT are blocked from here on, but for the time that server_serve sleeps. 0 or -errno, logged.
+must_check int server_init(struct server *server, struct device *device, struct listener *listener,
+			   const struct server_options *options);
+
+// Serves until SIGTERM, SIGINT, or the last front-end has gone. A front-end that disconnects, even in the middle
+// of a message, is no error: 0. -errno if the only front-end broke the protocol, or none can be had.
+must_check int server_serve(struct server *server);
+
+// Drains, ends the workers and gives everything back.
+void server_fini(struct server *server);

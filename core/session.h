@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// One front-end as the device sees it: negotiated features, shared memory, rings. It outlives connections:
+// a new front-end finds it reset. Control thread.
+#pragma once
+
+#include "core/queue.h"
+
+struct session {
+	struct device *device;
+	struct queue *queues;
+	unsigned queue_count;
+	struct guest_memory memory;
+	struct guest_memory next_memory; // a table that is being received, kept here for its size
+	u64 features;			 // accepted by the driver; 0: not yet
+	u64 protocol_features;		 // accepted by the front-end
+};
+
+// Reserves the device's queues, queue i on worker i % worker_count. 0 or -ENOMEM (logged).
+must_check int session_init(struct session *session, struct device *device, struct worker *workers,
+			    unsigned worker_count);
+void session_fini(struct session *session);
+
+// Feature bits that the driver may accept, and protocol feature bits that the front-end may.
+u64 session_offered_features(const struct session *session);
+u64 session_offered_protocol_features(const struct session *session);
+
+// Starts each ring that has all it needs and does not run yet.
+void session_start_queues(struct session *session);
+// Takes all rings back; what the front-end said stays, so that session_start_queues goes on where they were.
+void session_stop_queues(struct session *session);
+bool session_is_running(const struct session *session);
+
+// The front-end has gone: stop, unmap, forget.
+void session_reset(struct session *session);

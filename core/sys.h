@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// System calls that answer a value or -errno and are repeated when a signal interrupts them.
+#pragma once
+
+#include <errno.h>
+
+#include "core/base.h"
+
+// sys(call): the call's result, or -errno; repeated on EINTR. The call must be safe to repeat.
+#define sys(call) \
+	({ \
+		long sys_result; \
+		do \
+			sys_result = (long)(call); \
+		while (sys_result == -1 && errno == EINTR); \
+		sys_result == -1 ? -(long)errno : sys_result; \
+	})
+#define sys_int(call) ((int)sys(call))
+
+// Reserves `len` bytes of zeroed private memory that costs nothing until touched. NULL if refused.
+// Reserve before the lockdown; give back with sys_release().
+must_check void *sys_reserve(size_t len);
+void sys_release(void *memory, size_t len);
+
+// Adds 1 to an eventfd. A full counter means that the signal is already there, so that is no error.
+static inline void sys_event_signal(int fd)
+{
+	const u64 one = 1;
+	long written = sys(write(fd, &one, sizeof(one)));
+
+	(void)written;
+}

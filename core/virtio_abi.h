@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rings and feature bits as VIRTIO 1.3 lays them out (2.7 "Split Virtqueues", 6 "Reserved Feature Bits").
+#pragma once
+
+#include "core/endian.h"
+
+// Feature bit numbers that are not a device type's own.
+enum {
+	VHOST_USER_F_PROTOCOL_FEATURES = 30, // vhost-user.rst, "Feature negotiation"
+	VIRTIO_F_INDIRECT_DESC = 28,
+	VIRTIO_F_EVENT_IDX = 29,
+	VIRTIO_F_VERSION_1 = 32,
+};
+
+// 2.7.5 "The Virtqueue Descriptor Table"
+enum { VIRTQ_DESC_F_NEXT = 1, VIRTQ_DESC_F_WRITE = 2, VIRTQ_DESC_F_INDIRECT = 4 };
+
+struct virtq_desc {
+	le64 addr;
+	le32 len;
+	le16 flags;
+	le16 next;
+};
+
+// 2.7.6 "The Virtqueue Available Ring"; le16 used_event follows ring[num]
+enum { VIRTQ_AVAIL_F_NO_INTERRUPT = 1 };
+
+struct virtq_avail {
+	le16 flags;
+	le16 idx;
+	le16 ring[];
+};
+
+// 2.7.8 "The Virtqueue Used Ring"; le16 avail_event follows ring[num]
+enum { VIRTQ_USED_F_NO_NOTIFY = 1 };
+
+struct virtq_used_elem {
+	le32 id;
+	le32 len;
+};
+
+struct virtq_used {
+	le16 flags;
+	le16 idx;
+	struct virtq_used_elem ring[];
+};
+
+// 2.7 "Split Virtqueues": the alignment of the parts and the largest ring
+enum {
+	VIRTQ_DESC_ALIGN = 16,
+	VIRTQ_AVAIL_ALIGN = 2,
+	VIRTQ_USED_ALIGN = 4,
+	VIRTQ_MAX_SIZE = 32768,
+};
+
+static_assert(sizeof(struct virtq_desc) == 16, "VIRTIO 1.3, 2.7.5");
+static_assert(sizeof(struct virtq_used_elem) == 8, "VIRTIO 1.3, 2.7.8");

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Workers and worker_call. The two eventfds wake; the atomic `call` is what both sides believe.
+// Neither eventfd is ever read: each write is one edge for an edge-triggered epoll.
+#include "core/worker.h"
+
+#include <sched.h>
+#include <sys/eventfd.h>
+
+#include "core/sys.h"
+
+static void woken(struct watch *watch, u32 events)
+{
+	(void)watch; // the call itself is looked for after every turn
+	(void)events;
+}
+
+static void run_call(struct worker *worker)
+{
+	void (*call)(void *context) = __atomic_load_n(&worker->call, __ATOMIC_ACQUIRE);
+
+	if (!call)
+		return;
+	call(worker->call_context);
+	__atomic_store_n(&worker->call, NULL, __ATOMIC_RELEASE);
+	sys_event_signal(worker->done_fd);
+}
+
+static void *serve(void *context)
+{
+	struct worker *worker = context;
+
+	while (!worker->exiting) {
+		event_loop_turn(&worker->loop, -1, NULL);
+		run_call(worker);
+	}
+	return NULL;
+}
+
+void worker_call(struct worker *worker, void (*function)(void *context), void *context)
+{
+	struct epoll_event event;
+
+	worker->call_context = context;
+	__atomic_store_n(&worker->call, function, __ATOMIC_RELEASE);
+	sys_event_signal(worker->call_fd);
+	while (__atomic_load_n(&worker->call, __ATOMIC_ACQUIRE))
+		epoll_pwait(worker->done_epoll_fd, &event, 1, -1, NULL);
+}
+
+static void close_fds(struct worker *worker)
+{
+	event_loop_fini(&worker->loop);
+	close_fd(&worker->call_fd);
+	close_fd(&worker->done_fd);
+	close_fd(&worker->done_epoll_fd);
+}
+
+static int open_fds(struct worker *worker)
+{
+	struct epoll_event done = {.events = EPOLLIN | EPOLLET};
+	int error = event_loop_init(&worker->loop);
+
+	if (error)
+		return error;
+	worker->call_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	worker->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	worker->done_epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (worker->call_fd < 0 || worker->done_fd < 0 || worker->done_epoll_fd < 0)
+		return -errno;
+	error = sys_int(epoll_ctl(worker->done_epoll_fd, EPOLL_CTL_ADD, worker->done_fd, &done));
+	if (error)
+		return error;
+	return event_loop_add(&worker->loop, worker->call_fd, EPOLLIN | EPOLLET,
+			      &worker->call_watch);
+}
+
+static int pin_thread(pthread_t thread, int cpu)
+{
+	cpu_set_t cpus;
+
+	if (cpu < 0)
+		return 0;
+	CPU_ZERO(&cpus);
+	CPU_SET((unsigned)cpu, &cpus);
+	return -pthread_setaffinity_np(thread, sizeof(cpus), &cpus);
+}
+
+static int start_thread(struct worker *worker)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all); // signals are the control thread's
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = -pthread_create(&worker->thread, NULL, serve, worker);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
+static void leave(void *context)
+{
+	struct worker *worker = context;
+
+	worker->exiting = true;
+}
+
+void worker_stop(struct worker *worker)
+{
+	worker_call(worker, leave, worker);
+	pthread_join(worker->thread, NULL);
+	close_fds(worker);
+}
+
+int worker_start(struct worker *worker, unsigned index, int cpu)
+{
+	int error;
+
+	*worker = (struct worker){.index = index,
+				  .call_fd = -1,
+				  .done_fd = -1,
+				  .done_epoll_fd = -1,
+				  .call_watch.ready = woken};
+	error = open_fds(worker);
+	if (!error)
+		error = start_thread(worker);
+	if (error) {
+		close_fds(worker);
+		return error;
+	}
+	error = pin_thread(worker->thread, cpu);
+	if (error)
+		worker_stop(worker);
+	return error;
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A VMM for shell tests: connects to a vhost-user-blk socket, does one thing and prints key=value
+// lines. Exit status: 0 done, 1 the device or the back-end failed, 2 wrong usage.
+
+#include <endian.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "tests/frontend/blk.h"
+#include "tests/frontend/vm.h"
+
+static const char usage[] =
+	"usage: vu-client [--profile NAME] [--queues N] [--queue-size N] [--regions N]\n"
+	"                 [--queue N] [--timeout MS] [--lenient] COMMAND SOCKET [ARGUMENT...]\n"
+	"  features SOCKET                 offered and acked features, queues, memory slots\n"
+	"  config SOCKET                   the block device's configuration space\n"
+	"  id SOCKET                       the serial, by GET_ID\n"
+	"  read SOCKET SECTOR COUNT        sectors to stdout\n"
+	"  write SOCKET SECTOR             stdin to the disk, padded to a sector\n"
+	"  flush SOCKET\n"
+	"  discard SOCKET SECTOR COUNT\n"
+	"  zeroes SOCKET SECTOR COUNT [unmap]\n"
+	"  idle SOCKET SECONDS             connect, set everything up, hold it\n"
+	"  profile SOCKET                  start, write and read, stop, start again, read\n"
+	"profiles:";
+
+struct client {
+	struct vm_options options;
+	const char *path;
+	unsigned queue;
+	char **arguments;
+	int argument_count;
+	struct vm vm;
+	struct vm_disk disk;
+};
+
+static int print_usage(void)
+{
+	fputs(usage, stderr);
+	for (unsigned i = 0; vm_profile_at(i); i++)
+		fprintf(stderr, " %s", vm_profile_at(i)->name);
+	fputc('\n', stderr);
+	return 2;
+}
+
+static uint64_t argument(const struct client *client, int index)
+{
+	return index < client->argument_count ? strtoull(client->arguments[index], NULL, 0) : 0;
+}
+
+/* Says what failed; the exit status. */
+static int report(const char *what, int result)
+{
+	if (result == 0)
+		return 0;
+	if (result < 0)
+		fprintf(stderr, "vu-client: %s: %s\n", what, strerror(-result));
+	else
+		fprintf(stderr, "vu-client: %s: status %d\n", what, result);
+	return 1;
+}
+
+static int start(struct client *client)
+{
+	int error = vm_start(&client->vm, client->path, &client->options);
+
+	if (error)
+		return report(vm_step_name(client->vm.step), error);
+	vm_disk_init(&client->disk, &client->vm, client->queue);
+	return 0;
+}
+
+static int features(struct client *client)
+{
+	const struct vm *vm = &client->vm;
+
+	printf("offered_features=%#" PRIx64 "\nacked_features=%#" PRIx64 "\n", vm->offered_features,
+	       vm->features);
+	printf("offered_protocol_features=%#" PRIx64 "\nacked_protocol_features=%#" PRIx64 "\n",
+	       vm->offered_protocol_features, vm->protocol_features);
+	printf("queue_num=%" PRIu64 "\nmax_mem_slots=%" PRIu64 "\n", vm->queue_num,
+	       vm->max_mem_slots);
+	return 0;
+}
+
+static int config(struct client *client)
+{
+	struct vm_blk_config blk;
+
+	memcpy(&blk, client->vm.config, sizeof(blk));
+	printf("capacity=%" PRIu64 "\nsize_max=%u\nseg_max=%u\nblk_size=%u\n",
+	       le64toh(blk.capacity), le32toh(blk.size_max), le32toh(blk.seg_max),
+	       le32toh(blk.blk_size));
+	printf("physical_block_exp=%u\nalignment_offset=%u\nmin_io_size=%u\nopt_io_size=%u\n",
+	       blk.physical_block_exp, blk.alignment_offset, le16toh(blk.min_io_size),
+	       le32toh(blk.opt_io_size));
+	printf("writeback=%u\nnum_queues=%u\n", blk.writeback, le16toh(blk.num_queues));
+	printf("max_discard_sectors=%u\nmax_discard_seg=%u\ndiscard_sector_alignment=%u\n",
+	       le32toh(blk.max_discard_sectors), le32toh(blk.max_discard_seg),
+	       le32toh(blk.discard_sector_alignment));
+	printf("max_write_zeroes_sectors=%u\nmax_write_zeroes_seg=%u\n"
+	       "write_zeroes_may_unmap=%u\n",
+	       le32toh(blk.max_write_zeroes_sectors), le32toh(blk.max_write_zeroes_seg),
+	       blk.write_zeroes_may_unmap);
+	return 0;
+}
+
+static int get_id(struct client *client)
+{
+	char id[VM_BLK_ID_BYTES + 1];
+	int status = vm_disk_get_id(&client->disk, id);
+
+	if (status == 0)
+		printf("id=%s\n", id);
+	return report("GET_ID", status);
+}
+
+static int read_sectors(struct client *client)
+{
+	static char buffer[VM_DISK_BUFFER];
+	uint64_t sector = argument(client, 0), left = argument(client, 1) * VM_BLK_SECTOR;
+
+	while (left) {
+		uint32_t len = left < sizeof(buffer) ? (uint32_t)left : (uint32_t)sizeof(buffer);
+		int status = vm_disk_read(&client->disk, sector, buffer, len);
+
+		if (status)
+			return report("IN", status);
+		if (fwrite(buffer, 1, len, stdout) != len)
+			return report("stdout", -errno);
+		sector += len / VM_BLK_SECTOR;
+		left -= len;
+	}
+	return 0;
+}
+
+static int write_sectors(struct client *client)
+{
+	static char buffer[VM_DISK_BUFFER];
+	uint64_t sector = argument(client, 0);
+	size_t got;
+
+	while ((got = fread(buffer, 1, sizeof(buffer), stdin)) > 0) {
+		uint32_t len = (uint32_t)(got + VM_BLK_SECTOR - 1) / VM_BLK_SECTOR * VM_BLK_SECTOR;
+		int status;
+
+		memset(buffer + got, 0, len - got);
+		status = vm_disk_write(&client->disk, sector, buffer, len);
+		if (status)
+			return report("OUT", status);
+		sector += len / VM_BLK_SECTOR;
+	}
+	return 0;
+}
+
+static int flush(struct client *client)
+{
+	return report("FLUSH", vm_disk_flush(&client->disk));
+}
+
+static int discard(struct client *client)
+{
+	return report("DISCARD", vm_disk_discard(&client->disk, argument(client, 0),
+						 (uint32_t)argument(client, 1)));
+}
+
+static int write_zeroes(struct client *client)
+{
+	uint32_t flags = client->argument_count > 2 ? VM_BLK_UNMAP : 0;
+
+	return report("WRITE_ZEROES", vm_disk_write_zeroes(&client->disk, argument(client, 0),
+							   (uint32_t)argument(client, 1), flags));
+}
+
+static int idle(struct client *client)
+{
+	puts("ready=1");
+	fflush(stdout);
+	sleep((unsigned)argument(client, 0));
+	return 0;
+}
+
+/* Writes a pattern through every queue, reads it back through every other. */
+static int check_io(struct client *client, uint8_t seed)
+{
+	uint8_t written[4096], got[4096];
+	unsigned queues = client->vm.queues;
+
+	for (unsigned i = 0; i < queues; i++) {
+		uint64_t sector = i * (sizeof(written) / VM_BLK_SECTOR);
+		int status;
+
+		memset(written, seed + (int)i, sizeof(written));
+		client->disk.ring = &client->vm.rings[i];
+		status = vm_disk_write(&client->disk, sector, written, sizeof(written));
+		if (status)
+			return report("OUT", status);
+		client->disk.ring = &client->vm.rings[(i + 1) % queues];
+		status = vm_disk_read(&client->disk, sector, got, sizeof(got));
+		if (status)
+			return report("IN", status);
+		if (memcmp(written, got, sizeof(got)))
+			return report("the bytes read differ from the bytes written", -EIO);
+	}
+	return 0;
+}
+
+/* Stops and starts again in the profile's way. */
+static int restart(struct client *client)
+{
+	int error;
+
+	if (client->vm.profile->stop == VM_STOP_DISCONNECT) {
+		vm_close(&client->vm);
+		return start(client);
+	}
+	error = vm_stop(&client->vm);
+	if (!error)
+		error = vm_resume(&client->vm);
+	return report(vm_step_name(client->vm.step), error);
+}
+
+static int run_profile(struct client *client)
+{
+	int failed = check_io(client, 1);
+
+	if (!failed)
+		failed = restart(client);
+	if (!failed)
+		failed = check_io(client, 101);
+	if (!failed)
+		printf("profile=%s ok=1\n", client->vm.profile->name);
+	return failed;
+}
+
+static const struct command {
+	const char *name;
+	int arguments;
+	int (*run)(struct client *client);
+} commands[] = {
+	{"features", 0, features},   {"config", 0, config},	  {"id", 0, get_id},
+	{"read", 2, read_sectors},   {"write", 1, write_sectors}, {"flush", 0, flush},
+	{"discard", 2, discard},     {"zeroes", 2, write_zeroes}, {"idle", 1, idle},
+	{"profile", 0, run_profile},
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	}
+	return NULL;
+}
+
+/* Reads the options into the client; false if one is wrong. */
+static bool parse_options(struct client *client, int argc, char **argv)
+{
+	static const struct option options[] = {{"profile", required_argument, NULL, 'p'},
+						{"queues", required_argument, NULL, 'n'},
+						{"queue-size", required_argument, NULL, 's'},
+						{"regions", required_argument, NULL, 'r'},
+						{"queue", required_argument, NULL, 'q'},
+						{"timeout", required_argument, NULL, 't'},
+						{"lenient", no_argument, NULL, 'l'},
+						{0}};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		unsigned number = optarg ? (unsigned)strtoul(optarg, NULL, 0) : 0;
+
+		if (option == 'p')
+			client->options.profile = vm_profile_find(optarg);
+		else if (option == 'n')
+			client->options.queues = number;
+		else if (option == 's')
+			client->options.queue_size = (uint16_t)number;
+		else if (option == 'r')
+			client->options.regions = number;
+		else if (option == 'q')
+			client->queue = number;
+		else if (option == 't')
+			client->options.timeout_ms = (int)number;
+		else if (option == 'l')
+			client->options.lenient = true;
+		if (option == '?' || (option == 'p' && !client->options.profile))
+			return false;
+	}
+	if (!client->options.queues)
+		client->options.queues = client->queue + 1;
+	return client->queue < client->options.queues;
+}
+
+int main(int argc, char **argv)
+{
+	static struct client client;
+	const struct command *command;
+	int failed;
+
+	if (!parse_options(&client, argc, argv) || argc - optind < 2)
+		return print_usage();
+	command = find_command(argv[optind]);
+	client.path = argv[optind + 1];
+	client.arguments = argv + optind + 2;
+	client.argument_count = argc - optind - 2;
+	if (!command || client.argument_count < command->arguments)
+		return print_usage();
+	failed = start(&client);
+	if (failed)
+		return failed;
+	failed = command->run(&client);
+	vm_close(&client.vm);
+	return fflush(stdout) ? report("stdout", -errno) : failed;
+}

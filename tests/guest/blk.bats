@@ -1,0 +1,171 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# A Debian guest in QEMU uses a disk that vhost-multi serves; the host checks the bytes it wrote.
+#
+# GUEST_REPEAT=N runs each test's guest N times; BACKEND=qsd serves with qemu-storage-daemon instead.
+
+setup_file() {
+	# shellcheck source=tests/guest/lib.bash
+	. "$BATS_TEST_DIRNAME/lib.bash"
+	"$guest_tests/prepare" qemu > >(sed 's/^/# /' >&3)
+	pattern made-by-the-host "$disk_mib" >"$BATS_FILE_TMPDIR/known"
+}
+
+setup() {
+	# shellcheck source=tests/guest/lib.bash
+	. "$BATS_TEST_DIRNAME/lib.bash"
+	image=$BATS_TEST_TMPDIR/disk.img
+	socket=$BATS_TEST_TMPDIR/socket
+	log=$BATS_TEST_TMPDIR/guest.log
+	pidfile=$BATS_TEST_TMPDIR/qemu.pid
+	known=$BATS_FILE_TMPDIR/known
+	known_md5=$(md5sum <"$known" | cut -d ' ' -f 1)
+}
+
+teardown() {
+	[ ! -e "$pidfile" ] || kill -KILL "$(cat "$pidfile")" || true
+	[ -z "$backend_pid" ] || stop_backend || true
+	cat "$socket.log" || true
+}
+
+serve() { # [ro]
+	cp "$known" "$image"
+	start_backend "$socket" "$image" "$@"
+}
+
+boot() { # DEVICE-PROPERTIES RUN-QEMU-ARGUMENT...
+	local properties=$1
+	shift
+	"$guest_tests/run-qemu" --disk "$socket$properties" --log "$log" run=blk known="$known_md5" \
+		sectors=$((disk_mib * 2048)) serial="$backend_serial" "$@" 3>&-
+}
+
+# One guest's whole work with CPUS, then the host's checks.
+work() { # CPUS DEVICE-PROPERTIES GUEST-ORDER...
+	local cpus=$1 properties=$2
+	shift 2
+	serve
+	boot "$properties" --smp "$cpus" text=qemu steps=show,known,fs,raw queues="$cpus" "$@"
+	stop_backend
+	check_files "$image" "$log" qemu
+	check_raw "$image" qemu "$cpus"
+	check_untouched "$image" "$known"
+}
+
+@test "guest: one queue with indirect descriptors and event index" {
+	repeat work 1 ,packed=off has=9,28,29,32 lacks=34
+}
+
+@test "guest: four queues, all of them used" {
+	repeat work 4 "" has=12,28,29,32
+}
+
+@test "guest: four queues without indirect descriptors" {
+	repeat work 4 ,indirect_desc=off has=12,29 lacks=28
+}
+
+@test "guest: four queues without event index" {
+	repeat work 4 ,event_idx=off has=12,28 lacks=29
+}
+
+@test "guest: neither indirect descriptors nor event index" {
+	repeat work 1 ,indirect_desc=off,event_idx=off lacks=28,29
+}
+
+zero_and_discard() {
+	local before after
+	serve
+	before=$(stat -c %b "$image")
+	boot "" has=13,14 steps=show,zero
+	stop_backend
+	cmp <(head -c 1M /dev/zero) <(image_mib "$image" "$zero_mib" 1)
+	check_untouched "$image" "$known"
+	after=$(stat -c %b "$image")
+	echo "blocks allocated: $before before, $after after"
+	((before - after >= 2048))
+}
+
+@test "guest: write-zeroes zeroes and discard frees the host's space" {
+	repeat zero_and_discard
+}
+
+read_only() {
+	serve ro
+	boot "" readonly=1 has=5 steps=show,known,refuse
+	stop_backend
+	cmp "$known" "$image"
+}
+
+@test "guest: a read-only disk can be read and refuses writes" {
+	repeat read_only
+}
+
+reboot_guest() {
+	serve
+	boot "" --reboot text=qemu steps=reboot,show,raw
+	stop_backend
+	[ "$(grep -ac 'mark written, rebooting' "$log")" = 1 ]
+	grep -aq 'second boot: the mark is there' "$log"
+	check_raw "$image" qemu 1
+	check_untouched "$image" "$known"
+}
+
+@test "guest: a reboot finds the disk again" {
+	repeat reboot_guest
+}
+
+fds() {
+	find "/proc/$backend_pid/fd" -mindepth 1 -printf '%l\n' | sort
+}
+
+# qemu-storage-daemon's thread and coroutine pools grow and stay, so there only guest memory counts.
+maps() {
+	local counted=''
+	[ "${BACKEND:-}" != qsd ] || counted=memfd
+	awk -v counted="$counted" '$0 ~ counted { print $2, $6, $7 }' "/proc/$backend_pid/maps" | sort
+}
+
+# The back-end holds as many descriptors and mappings as it did when SAVED was taken.
+same_resources() { # SAVED
+	local tries=40
+	until [ "$(fds | wc -l)" = "$(wc -l <"$1.fds")" ] && [ "$(maps | wc -l)" = "$(wc -l <"$1.maps")" ]; do
+		tries=$((tries - 1))
+		if [ "$tries" = 0 ]; then
+			diff "$1.fds" <(fds) || true
+			diff "$1.maps" <(maps) || true
+			return 1
+		fi
+		sleep 0.05
+	done
+}
+
+boot_and_kill() {
+	local runner
+	rm -f "$log" "$pidfile"
+	boot "" --smp 2 --pidfile "$pidfile" text=busy steps=known,busy >/dev/null 2>&1 &
+	runner=$!
+	timeout 60 sh -c "until grep -aq ': busy' '$log' 2>/dev/null; do sleep 0.1; done"
+	kill -KILL "$(cat "$pidfile")"
+	rm "$pidfile"
+	! wait "$runner"
+}
+
+kill_guest() {
+	serve
+	fds >"$socket.fds"
+	maps >"$socket.maps"
+	[ -s "$socket.fds" ] && [ -s "$socket.maps" ]
+	boot_and_kill
+	same_resources "$socket"
+	cat "$known" >"$image"
+	boot "" --smp 2 text=qemu steps=show,known,fs,raw
+	same_resources "$socket"
+	stop_backend
+	check_files "$image" "$log" qemu
+	check_raw "$image" qemu 2
+}
+
+@test "guest: QEMU killed during I/O leaves the back-end ready for the next, nothing leaked" {
+	repeat kill_guest
+}

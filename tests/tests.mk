@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# The tests' part of the Makefile. Each step leaves its results as TAP in build/check/STEP.tap.
+
+FRONTEND := $(wildcard tests/frontend/*.c)
+UNIT := $(basename $(wildcard tests/unit/test_*.c))
+UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+# What runs on more than one thread is built and run again under ThreadSanitizer.
+TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_server),$(UNIT))
+PROGRAM_SOURCES := $(wildcard tests/frontend/bin/*.c tests/bench/*.c)
+PROGRAMS := $(addprefix $B/tests/,$(basename $(notdir $(PROGRAM_SOURCES))))
+
+check: ## everything: build, lint, unit tests, bats, guests
+	+$Qscripts/run-checks $B/check all lint unit bats guest
+
+unit: $(UNIT:%=$B/san/%) $(TSAN_TESTS:%=$B/tsan/%) ## unit tests under ASan + UBSan, those with threads also under TSan
+	$Qscripts/run-unit $B/check/unit.tap $^
+
+bats: all $(PROGRAMS) ## tests of build/vhost-multi from outside
+	$Qscripts/run-bats $B/check/bats.tap $(wildcard tests/*.bats)
+
+guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux
+	$Qscripts/run-bats $B/check/guest.tap $(wildcard tests/guest/*.bats)
+
+bench: all $(PROGRAMS) ## speed, side by side with qemu-storage-daemon
+	$Qtests/bench/run
+
+demo: all ## a guest boots, uses a disk, and the host verifies what it wrote
+	$Qscripts/demo
+
+define unit_flavour
+$B/$(1)/tests/unit/test_%: $B/$(1)/tests/unit/test_%.o $(call objects,$(1),$(LIBRARY) $(FRONTEND) $(UNIT_SUPPORT))
+	$$(call say,LD,$$@)
+	$$Q$$(CC) $$(CFLAGS_$(1)) $$(CFLAGS) -o $$@ $$^ $$(LDLIBS) -lcmocka
+endef
+$(foreach f,san tsan,$(eval $(call unit_flavour,$f)))
+
+define program
+$B/tests/$(basename $(notdir $(1))): $(call objects,tests,$(1) $(FRONTEND))
+	$$(call say,LD,$$@)
+	$$Q$$(CC) $$(CFLAGS_tests) $$(CFLAGS) -o $$@ $$^
+endef
+$(foreach p,$(PROGRAM_SOURCES),$(eval $(call program,$p)))
+
+# The whole program under ASan + UBSan, to run by hand.
+$B/san/vhost-multi: $(call objects,san,$(SOURCES))
+	$(call say,LD,$@)
+	$Q$(CC) $(CFLAGS_san) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+# ---- lint. clang-tidy is slow: it looks only at files that were compiled anew, as they or their headers changed.
+
+lint: $B/config.mk $B/include/generated/version.h ## layers, clang-tidy, cppcheck, shellcheck, format, sizes, words
+	+$Qtests/lint/run $B/check/lint.tap
+
+tidy: $(patsubst %.c,$B/tidy/%.ok,$(SOURCES) $(TEST_SOURCES))
+
+$B/tidy/%.ok: $B/san/%.o %.c .clang-tidy
+	$(call say,TIDY,$*.c)
+	$Qmkdir -p $(@D) && clang-tidy --quiet $*.c -- $(CFLAGS_tests) -include generated/version.h 2> >(grep -v 'warnings\? generated' >&2)
+	$Qtouch $@
+
+.PHONY: check unit bats guest bench demo lint tidy
