@@ -2,8 +2,6 @@
 // Builds chains out of descriptors and copies to and from them.
 #include "core/chain.h"
 
-#include <string.h>
-
 #include "core/sys.h"
 
 // Bytes of the large arrays of one ring.
@@ -33,7 +31,7 @@ void chain_skip(struct chain_part *part, size_t len)
 	}
 }
 
-size_t chain_read(struct chain *chain, void *buffer, size_t len)
+size_t chain_read_parts(struct chain *chain, void *buffer, size_t len)
 {
 	struct chain_part *part = &chain->readable;
 	size_t done = 0;

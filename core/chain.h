@@ -5,6 +5,7 @@
 // A chain belongs to the device from vring_pop to vring_push, on the ring's worker.
 #pragma once
 
+#include <string.h>
 #include <sys/uio.h>
 
 #include "core/base.h"
@@ -37,11 +38,22 @@ struct chain {
 
 // Copies up to `len` bytes from the readable (to the writable) part and moves past them; answers how
 // many there were.
-size_t chain_read(struct chain *chain, void *buffer, size_t len);
+size_t chain_read_parts(struct chain *chain, void *buffer, size_t len);
 size_t chain_write(struct chain *chain, const void *buffer, size_t len);
 
 // Moves a part's beginning forward by len bytes, which it must have.
 void chain_skip(struct chain_part *part, size_t len);
+
+static inline size_t chain_read(struct chain *chain, void *buffer, size_t len)
+{
+	const struct iovec *first = chain->readable.segments;
+
+	if (unlikely(chain->readable.count == 0 || first->iov_len < len))
+		return chain_read_parts(chain, buffer, len);
+	memcpy(buffer, first->iov_base, len); // a few instructions where len is a constant
+	chain_skip(&chain->readable, len);
+	return len;
+}
 
 // Bytes that are left of each part.
 static inline u64 chain_readable_len(const struct chain *chain)

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/log.h"
 #include "core/requests_memory.h"
@@ -107,6 +108,20 @@ static int get_queue_num(struct session *session, struct message *message, struc
 	return reply_u64(reply, session->queue_count);
 }
 
+// vhost-user.rst, VHOST_USER_SET_BACKEND_REQ_FD: the channel for requests of ours. User Mode Linux does not take
+// interrupts from a back-end that refuses it.
+static int set_backend_req_fd(struct session *session, struct message *message, struct reply *reply)
+{
+	struct stat file;
+
+	(void)reply;
+	if (fstat(message->fds[0], &file) != 0 || !S_ISSOCK(file.st_mode))
+		return log_errno(-ENOTSOCK, "SET_BACKEND_REQ_FD: the file descriptor is no socket");
+	close_fd(&session->backend_fd);
+	session->backend_fd = message_take_fd(message, 0);
+	return 0;
+}
+
 // vhost-user.rst, VHOST_USER_GET_CONFIG: the same header and the bytes asked for, zero beyond the device's
 // configuration; an empty payload says that it could not be read.
 static int get_config(struct session *session, struct message *message, struct reply *reply)
@@ -177,6 +192,7 @@ static const struct request request_table[] = {
 	ROW(SET_PROTOCOL_FEATURES, set_protocol_features), PAYLOAD(u64)},
 	ROW(GET_QUEUE_NUM, get_queue_num), NEEDS(MQ)},
 	ROW(SET_VRING_ENABLE, request_set_vring_enable), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_PAUSED},
+	ROW(SET_BACKEND_REQ_FD, set_backend_req_fd), NEEDS(BACKEND_REQ), .fds_min = 1, .fds_max = 1},
 	ROW(GET_CONFIG, get_config), NEEDS(CONFIG),
 		PAYLOAD_BETWEEN(offsetof(struct vhost_user_config, data), sizeof(struct vhost_user_config))},
 	ROW(SET_CONFIG, set_config), NEEDS(CONFIG), .rings = RINGS_ALL_PAUSED,

@@ -88,22 +88,27 @@ int request_get_vring_base(struct session *session, struct message *message, str
 	return 0;
 }
 
-// Only an eventfd takes eight bytes of zero, which change nothing. Some front-ends use pipes instead.
-static bool is_notification_fd(int fd)
+// Only an eventfd takes eight bytes of zero, which change nothing.
+static bool is_eventfd(int fd, const struct stat *file)
 {
 	const u64 nothing = 0;
+
+	return (file->st_mode & S_IFMT) == 0 &&
+	       sys(write(fd, &nothing, sizeof(nothing))) == sizeof(nothing);
+}
+
+// Some front-ends use pipes, and User Mode Linux a socket to be called by; it reads as many bytes as there are.
+static bool is_notification_fd(int fd, bool kick)
+{
 	struct stat file;
 
 	if (fstat(fd, &file) != 0)
 		return false;
-	if (S_ISFIFO(file.st_mode))
-		return true;
-	return (file.st_mode & S_IFMT) == 0 &&
-	       sys(write(fd, &nothing, sizeof(nothing))) == sizeof(nothing);
+	return S_ISFIFO(file.st_mode) || (S_ISSOCK(file.st_mode) && !kick) || is_eventfd(fd, &file);
 }
 
 // The message's fd in *fd, or -1 if it says that there is none; it is the caller's then. It never blocks.
-static int take_notification_fd(struct message *message, const char *name, int *fd)
+static int take_notification_fd(struct message *message, const char *name, bool kick, int *fd)
 {
 	bool none = message->payload.u64 & VHOST_USER_VRING_NO_FD;
 	int error;
@@ -114,9 +119,8 @@ static int take_notification_fd(struct message *message, const char *name, int *
 				 message->fd_count, message->payload.u64);
 	if (none)
 		return 0;
-	if (!is_notification_fd(message->fds[0]))
-		return log_errno(-EINVAL,
-				 "%s: the file descriptor is neither an eventfd nor a pipe", name);
+	if (!is_notification_fd(message->fds[0], kick))
+		return log_errno(-EINVAL, "%s: the file descriptor is no eventfd", name);
 	error = sys_int(fcntl(message->fds[0], F_GETFL));
 	if (error >= 0)
 		error = sys_int(fcntl(message->fds[0], F_SETFL, error | O_NONBLOCK));
@@ -129,7 +133,7 @@ static int take_notification_fd(struct message *message, const char *name, int *
 int request_set_vring_kick(struct session *session, struct message *message, struct reply *reply)
 {
 	struct queue *queue = fd_queue(session, message);
-	int fd, error = take_notification_fd(message, "SET_VRING_KICK", &fd);
+	int fd, error = take_notification_fd(message, "SET_VRING_KICK", true, &fd);
 
 	(void)reply;
 	if (error)
@@ -141,7 +145,7 @@ int request_set_vring_kick(struct session *session, struct message *message, str
 
 int request_set_vring_call(struct session *session, struct message *message, struct reply *reply)
 {
-	int fd, error = take_notification_fd(message, "SET_VRING_CALL", &fd);
+	int fd, error = take_notification_fd(message, "SET_VRING_CALL", false, &fd);
 
 	(void)reply;
 	if (!error)
@@ -151,7 +155,7 @@ int request_set_vring_call(struct session *session, struct message *message, str
 
 int request_set_vring_err(struct session *session, struct message *message, struct reply *reply)
 {
-	int fd, error = take_notification_fd(message, "SET_VRING_ERR", &fd);
+	int fd, error = take_notification_fd(message, "SET_VRING_ERR", false, &fd);
 
 	(void)reply;
 	if (!error)

@@ -35,6 +35,7 @@ int session_init(struct session *session, struct device *device, struct worker *
 
 	memset(session, 0, sizeof(*session));
 	session->device = device;
+	session->backend_fd = -1;
 	error = init_queues(session, workers, worker_count);
 	if (error) {
 		session_fini(session);
@@ -63,6 +64,7 @@ u64 session_offered_features(const struct session *session)
 u64 session_offered_protocol_features(const struct session *session)
 {
 	u64 features = BIT64(VHOST_USER_PROTOCOL_F_MQ) | BIT64(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
+		       BIT64(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |
 		       BIT64(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |
 		       BIT64(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
 
@@ -97,6 +99,7 @@ void session_reset(struct session *session)
 	for (unsigned i = 0; i < session->queue_count; i++)
 		queue_reset(&session->queues[i]);
 	guest_memory_clear(&session->memory);
+	close_fd(&session->backend_fd);
 	session->features = 0;
 	session->protocol_features = 0;
 	if (session->device->ops->negotiated)

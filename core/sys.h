@@ -4,6 +4,8 @@
 
 #include <errno.h>
 
+#include <time.h>
+
 #include "core/base.h"
 
 // sys(call): the call's result, or -errno; repeated on EINTR. The call must be safe to repeat.
@@ -29,4 +31,13 @@ static inline void sys_event_signal(int fd)
 	long written = sys(write(fd, &one, sizeof(one)));
 
 	(void)written;
+}
+
+// Nanoseconds of a clock that only goes forward; no system call on usual hosts.
+static inline u64 sys_clock_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
 }

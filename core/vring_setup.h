@@ -9,6 +9,8 @@
 enum {
 	VRING_TURN_CHAINS = 64,		// a ring gives way to the others after so many chains
 	VRING_TURN_BYTES = 1024 * 1024, // or so many bytes
+	VRING_PUBLISH_CHAINS = 8,	// in a long turn the driver hears of what is done so often,
+	VRING_PUBLISH_NS = 5000,	// but not more often than this
 };
 
 // How the last vring_pop of a turn ended, which tells whether to come back.
@@ -38,6 +40,7 @@ struct vring {
 	bool notify_off; // without EVENT_IDX: we told the driver not to kick
 	unsigned turn_chains;
 	u64 turn_bytes;
+	u64 publish_time;   // ns
 	u64 refused_chains; // answered by the core, since their buffers were not in guest memory
 
 	const struct guest_memory *memory;

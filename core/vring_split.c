@@ -180,6 +180,20 @@ static struct chain *take_next(struct vring *vring, bool *refused)
 	return chain;
 }
 
+// The driver goes on with what is done while we do the rest, if that takes long.
+static void publish_if_late(struct vring *vring)
+{
+	u64 now;
+
+	if (vring->turn_chains % VRING_PUBLISH_CHAINS || vring->used_next == vring->used_published)
+		return;
+	now = sys_clock_ns();
+	if (now - vring->publish_time < VRING_PUBLISH_NS)
+		return;
+	vring->publish_time = now;
+	vring_publish(vring);
+}
+
 struct chain *vring_pop(struct vring *vring)
 {
 	bool refused = false;
@@ -192,6 +206,7 @@ struct chain *vring_pop(struct vring *vring)
 			vring->state = VRING_BUDGET;
 			return NULL;
 		}
+		publish_if_late(vring);
 		chain = take_next(vring, &refused);
 		if (!chain)
 			return NULL;
@@ -255,6 +270,7 @@ void vring_begin_turn(struct vring *vring)
 {
 	vring->turn_chains = VRING_TURN_CHAINS;
 	vring->turn_bytes = 0;
+	vring->publish_time = sys_clock_ns();
 	vring->state = VRING_HELD;
 	set_notify_off(vring, true);
 }
