@@ -28,14 +28,6 @@ typedef int64_t s64;
 // The struct of the given type whose member `member` is at `pointer`.
 #define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
-// IS_ENABLED(CONFIG_X): 1 if the configuration has X=y, else 0; a plain expression, no #ifdef needed.
-#define PLACEHOLDER_1 0,
-#define TAKE_SECOND(ignored, value, ...) value
-#define IS_ENABLED_3(junk) TAKE_SECOND(junk 1, 0, )
-#define IS_ENABLED_2(value) IS_ENABLED_3(PLACEHOLDER_##value)
-#define IS_ENABLED_1(value) IS_ENABLED_2(value)
-#define IS_ENABLED(option) IS_ENABLED_1(option)
-
 static inline u64 min_u64(u64 a, u64 b)
 {
 	return a < b ? a : b;

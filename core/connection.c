@@ -169,3 +169,13 @@ int connection_reply(struct connection *connection, u32 request, const void *pay
 				 request);
 	return 0;
 }
+
+void connection_notify(int fd, u32 request)
+{
+	const struct vhost_user_header header = {.request = request, .flags = VHOST_USER_VERSION};
+	struct iovec segment = {.iov_base = (void *)(uintptr_t)&header, .iov_len = sizeof(header)};
+	struct msghdr message = {.msg_iov = &segment, .msg_iovlen = 1};
+	long sent = sys(sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+
+	log_debug("request %u to the front-end: %ld", request, sent);
+}

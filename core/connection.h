@@ -45,3 +45,7 @@ must_check int connection_receive(struct connection *connection);
 // replies pile up until the socket is full is given up: -EAGAIN, logged; -ENOTCONN: it has gone.
 must_check int connection_reply(struct connection *connection, u32 request, const void *payload,
 				size_t len);
+
+// Sends a request of ours, without payload and without wish for a reply, to the socket that the front-end gave us
+// for that. Given up silently if the front-end does not read: it is no more than a hint.
+void connection_notify(int fd, u32 request);

@@ -3,6 +3,7 @@
 // vhost-user; the core names no device.
 #pragma once
 
+#include "core/sys.h"
 #include "core/vring.h"
 
 enum {
@@ -12,13 +13,28 @@ enum {
 	DEVICE_QUEUE_SIZE = 1024,      // unless the device says otherwise
 };
 
+struct device_ops;
+
 // Embedded in the applet's own device struct; container_of leads back.
 struct device {
 	const struct device_ops *ops;
+	int config_event_fd; // the core's
 };
 
-// "Control" and "worker" name the thread that calls. Control calls the operations of the second group only
-// while no ring runs, so what they write may be read by workers without a lock.
+// The applet calls this before it hands its device out.
+static inline void device_init(struct device *device, const struct device_ops *ops)
+{
+	*device = (struct device){.ops = ops, .config_event_fd = -1};
+}
+
+// Says that what config() answers has changed, so that the front-end hears of it. Any thread.
+static inline void device_config_changed(const struct device *device)
+{
+	sys_event_signal(device->config_event_fd);
+}
+
+// Once the workers run, all operations come from them; each belongs to one thread, as its group says. So a
+// device needs no locks: what a ring's operations share with those of the group before is only read by the former.
 struct device_ops {
 	// ---- control, once ----
 
@@ -31,7 +47,10 @@ struct device_ops {
 	// Bytes of the device's own memory for each chain in flight; may be 0.
 	size_t request_size;
 
-	// ---- control, all rings stopped ----
+	// Serve all queues on one worker, since they share state.
+	bool one_worker;
+
+	// ---- worker 0, no ring runs (but for config) ----
 
 	// Optional. The driver has accepted these feature bits; 0: there is no driver any more.
 	void (*negotiated)(struct device *device, u64 features);

@@ -31,6 +31,11 @@ enum vhost_user_request {
 	VHOST_USER_REM_MEM_REG = 38,
 };
 
+// Requests of ours to the front-end.
+enum vhost_user_backend_request {
+	VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2,
+};
+
 // Bit numbers of the protocol features (vhost-user.rst, "Protocol features").
 enum vhost_user_protocol_feature {
 	VHOST_USER_PROTOCOL_F_MQ = 0,

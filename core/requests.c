@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/device_setup.h"
 #include "core/log.h"
 #include "core/requests_memory.h"
 #include "core/requests_ring.h"
@@ -43,8 +44,7 @@ static int set_features(struct session *session, struct message *message, struct
 	for (unsigned i = 0; i < session->queue_count; i++)
 		if (!(features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
 			session->queues[i].enabled = true;
-	if (session->device->ops->negotiated)
-		session->device->ops->negotiated(session->device, features);
+	device_negotiated(session->device, session->workers, features);
 	return 0;
 }
 
@@ -97,8 +97,7 @@ static int reset_device(struct session *session, struct message *message, struct
 		queue_take_base(&session->queues[i]);
 		session->queues[i].enabled = false;
 	}
-	if (session->device->ops->reset)
-		session->device->ops->reset(session->device);
+	device_reset(session->device, session->workers);
 	return 0;
 }
 
@@ -137,7 +136,7 @@ static int get_config(struct session *session, struct message *message, struct r
 		log_error("GET_CONFIG: %u bytes at %u cannot be read", asked->size, asked->offset);
 		return 0;
 	}
-	session->device->ops->config(session->device, config);
+	device_config(session->device, session->workers, config);
 	*answer = (struct vhost_user_config){
 		.offset = asked->offset, .size = asked->size, .flags = asked->flags};
 	memcpy(answer->data, config + asked->offset, asked->size);
@@ -150,18 +149,17 @@ static int set_config(struct session *session, struct message *message, struct r
 {
 	const struct vhost_user_config *asked = &message->payload.config;
 	u8 config[DEVICE_MAX_CONFIG];
-	size_t config_len = session->device->ops->config(session->device, config);
+	size_t config_len = device_config(session->device, session->workers, config);
 	u64 end = (u64)asked->offset + asked->size;
 
 	(void)reply;
 	if (asked->size == 0 || end > config_len || asked->flags > 1 ||
-	    message->header.size != offsetof(struct vhost_user_config, data) + asked->size ||
-	    !session->device->ops->config_write)
+	    message->header.size != offsetof(struct vhost_user_config, data) + asked->size)
 		return log_errno(-EINVAL,
 				 "SET_CONFIG: %u bytes at %u with flags %#x cannot be written",
 				 asked->size, asked->offset, asked->flags);
-	return session->device->ops->config_write(session->device, asked->offset, asked->data,
-						  asked->size);
+	return device_config_write(session->device, session->workers, asked->offset, asked->data,
+				   asked->size);
 }
 
 #define PAYLOAD(member) \

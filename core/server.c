@@ -4,9 +4,12 @@
 
 #include <signal.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
+#include "core/device_setup.h"
 #include "core/log.h"
 #include "core/requests.h"
+#include "core/sys.h"
 
 enum {
 	TURN_MESSAGES = 32,	 // handled before signals and other events are looked for
@@ -37,56 +40,29 @@ static void set_up_signals(void)
 	signal_received = 0;
 }
 
-// A device starts or stops on a worker.
-struct device_call {
-	struct device *device;
-	struct worker *worker;
-	int error;
-};
-
-static void start_device(void *context)
-{
-	struct device_call *call = context;
-
-	call->error = call->device->ops->worker_start(call->device, call->worker);
-}
-
-static void stop_device(void *context)
-{
-	struct device_call *call = context;
-
-	call->device->ops->worker_stop(call->device, call->worker);
-}
-
 static void stop_worker(struct server *server, struct worker *worker)
 {
-	struct device_call call = {.device = server->device, .worker = worker};
-
-	if (server->device->ops->worker_stop)
-		worker_call(worker, stop_device, &call);
+	device_worker_stop(server->device, worker);
 	worker_stop(worker);
 }
 
 static int start_worker(struct server *server, unsigned index, int cpu)
 {
 	struct worker *worker = &server->workers[index];
-	struct device_call call = {.device = server->device, .worker = worker};
 	int error = worker_start(worker, index, cpu);
 
 	if (error)
 		return log_errno(error, "cannot start worker %u%s", index,
 				 cpu >= 0 ? "; see --cpus" : "");
-	if (server->device->ops->worker_start)
-		worker_call(worker, start_device, &call);
-	if (call.error)
+	error = device_worker_start(server->device, worker);
+	if (error)
 		worker_stop(worker);
-	return call.error;
+	return error;
 }
 
 static int start_workers(struct server *server, const struct server_options *options)
 {
-	unsigned wanted =
-		min_uint(options->workers, server->device->ops->queue_count(server->device));
+	unsigned wanted = device_worker_count(server->device, options->workers);
 
 	while (server->worker_count < wanted) {
 		unsigned index = server->worker_count;
@@ -141,6 +117,25 @@ static void connect_front_end(struct server *server, int fd)
 	}
 	connection_open(&server->connection, fd);
 	log_info("front-end connected");
+}
+
+static void config_changed(struct watch *watch, u32 events)
+{
+	struct server *server = container_of(watch, struct server, config_watch);
+
+	(void)events; // edge-triggered and never read
+	session_config_changed(&server->session);
+}
+
+static int watch_config(struct server *server)
+{
+	int fd = sys_int(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+
+	if (fd < 0)
+		return log_errno(fd, "cannot make an eventfd");
+	server->device->config_event_fd = fd;
+	server->config_watch.ready = config_changed;
+	return event_loop_add(&server->loop, fd, EPOLLIN | EPOLLET, &server->config_watch);
 }
 
 // While a front-end is served, the next ones wait in the backlog.
@@ -221,7 +216,9 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	error = event_loop_init(&server->loop);
 	if (error)
 		return log_errno(error, "cannot make an epoll instance");
-	error = start_workers(server, options);
+	error = watch_config(server);
+	if (!error)
+		error = start_workers(server, options);
 	if (!error)
 		error = session_init(&server->session, device, server->workers,
 				     server->worker_count);
@@ -239,5 +236,6 @@ void server_fini(struct server *server)
 	session_fini(&server->session);
 	while (server->worker_count > 0)
 		stop_worker(server, &server->workers[--server->worker_count]);
+	close_fd(&server->device->config_event_fd);
 	event_loop_fini(&server->loop);
 }

@@ -24,7 +24,7 @@ struct server {
 	struct session session;
 	struct connection connection;
 	struct event_loop loop;
-	struct watch listener_watch, connection_watch;
+	struct watch listener_watch, connection_watch, config_watch;
 	bool listener_watched;
 	bool ended;
 	int result; // of the last connection: 0, or -errno if the front-end broke the protocol

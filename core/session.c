@@ -4,8 +4,9 @@
 
 #include <string.h>
 
+#include "core/connection.h"
+#include "core/device_setup.h"
 #include "core/log.h"
-#include "core/message.h"
 
 static int init_queues(struct session *session, struct worker *workers, unsigned worker_count)
 {
@@ -35,6 +36,7 @@ int session_init(struct session *session, struct device *device, struct worker *
 
 	memset(session, 0, sizeof(*session));
 	session->device = device;
+	session->workers = workers;
 	session->backend_fd = -1;
 	error = init_queues(session, workers, worker_count);
 	if (error) {
@@ -102,6 +104,14 @@ void session_reset(struct session *session)
 	close_fd(&session->backend_fd);
 	session->features = 0;
 	session->protocol_features = 0;
-	if (session->device->ops->negotiated)
-		session->device->ops->negotiated(session->device, 0);
+	device_negotiated(session->device, session->workers, 0);
+}
+
+// vhost-user.rst, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG; "Suspended device state": silence while no ring runs,
+// and the driver reads the configuration when it starts.
+void session_config_changed(struct session *session)
+{
+	if (session->backend_fd >= 0 && session_is_running(session) &&
+	    session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_CONFIG))
+		connection_notify(session->backend_fd, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
 }

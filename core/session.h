@@ -7,6 +7,7 @@
 
 struct session {
 	struct device *device;
+	struct worker *workers;
 	struct queue *queues;
 	unsigned queue_count;
 	struct guest_memory memory;
@@ -33,3 +34,6 @@ bool session_is_running(const struct session *session);
 
 // The front-end has gone: stop, unmap, forget.
 void session_reset(struct session *session);
+
+// The device's configuration has changed: the front-end is told, if it listens to that and a ring runs.
+void session_config_changed(struct session *session);

@@ -299,7 +299,7 @@ static int blk_open(const void *values, struct device **device)
 	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return log_errno(-ENOMEM, "cannot make a disk");
-	blk->device.ops = &blk_ops;
+	device_init(&blk->device, &blk_ops);
 	blk->serial = options->serial;
 	blk->read_only = options->read_only;
 	blk->num_queues = options->num_queues == OPTION_UNSET ? default_queues()
