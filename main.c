@@ -114,8 +114,6 @@ static bool print_asked(const struct invocation *invocation)
 		print_list();
 	else if (invocation->applet && common->help)
 		print_applet_help(invocation->applet);
-	else if (invocation->applet && common->print_capabilities)
-		print_capabilities(invocation->applet);
 	else if (!invocation->applet)
 		print_usage();
 	else
@@ -161,11 +159,13 @@ static int serve(const struct invocation *invocation, struct device *device,
 
 static int run(const struct invocation *invocation)
 {
+	const struct applet_arguments arguments = {.values = invocation->values,
+						   .socket = invocation->common.socket};
 	struct listener listener;
 	struct device *device;
 	int status;
 
-	if (invocation->applet->open(invocation->values, &device))
+	if (invocation->applet->open(&arguments, &device))
 		return EXIT_DEVICE;
 	if (open_listener(&listener, &invocation->common)) {
 		invocation->applet->close(device);
@@ -177,6 +177,15 @@ static int run(const struct invocation *invocation)
 	return status;
 }
 
+// vhost-user.rst, "Backend program conventions": then all else that is asked for is ignored.
+static bool asks_for_capabilities(char **arguments, int count)
+{
+	for (int i = 1; i < count; i++)
+		if (strcmp(arguments[i], "--print-capabilities") == 0)
+			return true;
+	return false;
+}
+
 static int run_applet(struct invocation *invocation, char **arguments, int count, int next)
 {
 	static char log_name[64];
@@ -184,6 +193,10 @@ static int run_applet(struct invocation *invocation, char **arguments, int count
 
 	snprintf(log_name, sizeof(log_name), "vhost-multi %s", invocation->applet->name);
 	log_init(log_name, LOG_LEVEL_INFO);
+	if (asks_for_capabilities(arguments, count)) {
+		print_capabilities(invocation->applet);
+		return EXIT_OK;
+	}
 	if (parse_applet(invocation, arguments, count, next) || parse_cpus(invocation)) {
 		free(invocation->values);
 		return EXIT_USAGE;

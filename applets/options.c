@@ -69,6 +69,17 @@ static int set_number(const struct option *option, const char *text, u64 *value)
 	return 0;
 }
 
+static int add_item(const struct option *option, const char *text, struct option_list *list)
+{
+	unsigned most = min_uint((unsigned)option->max, OPTION_LIST_MAX);
+
+	if (list->count == most)
+		return log_errno(-EINVAL, "--%s %s: at most %u of them, please", option->name, text,
+				 most);
+	list->items[list->count++] = text;
+	return 0;
+}
+
 static int set_value(const struct option *option, const char *text, void *values)
 {
 	void *value = (char *)values + option->offset;
@@ -88,6 +99,8 @@ static int set_value(const struct option *option, const char *text, void *values
 			return log_errno(-EINVAL, "--%s %s: must be one of %s", option->name, text,
 					 option->choices);
 		return 0;
+	case OPTION_LIST:
+		return add_item(option, text, value);
 	}
 	return -EINVAL;
 }
@@ -105,6 +118,8 @@ static void set_default(const struct option *option, void *values)
 		*(bool *)value = false;
 	else if (option->type == OPTION_TEXT)
 		*(const char **)value = NULL;
+	else if (option->type == OPTION_LIST)
+		((struct option_list *)value)->count = 0;
 	assert(error == 0); // a table's own default must be valid
 }
 

@@ -10,6 +10,14 @@ enum option_type {
 	OPTION_NUMBER, // u64: decimal, 0x… or 0…
 	OPTION_SIZE,   // u64: a number with K, M, G or T behind it, in powers of 1024
 	OPTION_CHOICE, // unsigned: which of the words in `choices`
+	OPTION_LIST, // struct option_list: each time the option is given adds a text, kept by reference
+};
+
+enum { OPTION_LIST_MAX = 32 };
+
+struct option_list {
+	const char *items[OPTION_LIST_MAX];
+	unsigned count;
 };
 
 #define OPTION_UNSET UINT64_MAX // a number or size without default that was not given
@@ -23,7 +31,7 @@ struct option {
 		argument; // what stands for the argument in help: "PATH"; NULL for flags and choices
 	const char *choices; // "auto|uring|sync"
 	const char *initial; // the default, as it would be typed; NULL: unset
-	u64 min, max;	     // of numbers and sizes
+	u64 min, max;	     // of numbers and sizes; max: of a list, how often it may be given
 	const char *help;    // one line
 	size_t offset;	     // where its value is in the table's struct of values
 };

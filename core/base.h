@@ -15,7 +15,6 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef uint64_t u64;
 typedef int32_t s32;
-typedef int64_t s64;
 
 #define must_check __attribute__((warn_unused_result))
 #define printf_like(text, first) __attribute__((format(printf, text, first)))
@@ -66,14 +65,8 @@ static inline void cleanup_fd_close(const int *fd)
 		close(*fd);
 }
 
-static inline void cleanup_pointer_free(void *pointer)
-{
-	free(*(void **)pointer);
-}
-
-// An fd or pointer that is released at the end of its scope, unless taken out of it before.
+// An fd that is closed at the end of its scope, unless taken out of it before.
 #define cleanup_fd __attribute__((cleanup(cleanup_fd_close)))
-#define cleanup_free __attribute__((cleanup(cleanup_pointer_free)))
 
 // Moves an fd out of its holder: the holder is left with -1 and the caller owns the fd.
 static inline int take_fd(int *holder)

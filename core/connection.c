@@ -56,11 +56,14 @@ static int take_control(struct connection *connection, struct msghdr *header)
 {
 	const struct cmsghdr *control = CMSG_FIRSTHDR(header);
 
-	if (control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS)
+	bool rights =
+		control && control->cmsg_level == SOL_SOCKET && control->cmsg_type == SCM_RIGHTS;
+
+	if (rights)
 		take_fds(&connection->message, control);
 	if (header->msg_flags & MSG_CTRUNC)
 		return log_errno(-EPROTO, "file descriptors were lost: too many are open");
-	if (control && connection->received > 0)
+	if (rights && connection->received > 0)
 		return log_errno(-EPROTO, "file descriptors in the middle of a message");
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/device_setup.h"
+#include "core/log.h"
 
 // An operation's arguments and what it answered.
 struct device_call {
@@ -95,8 +96,11 @@ size_t device_config(struct device *device, struct worker *worker, u8 *config)
 	struct device_call call = {.device = device, .config = config};
 
 	memset(config, 0, DEVICE_MAX_CONFIG);
-	if (device->ops->config)
+	if (device->ops->config && device->ops->one_worker)
 		worker_call(worker, read_config, &call);
+	else if (device->ops->config)
+		read_config(
+			&call); // only written while no ring runs, and a busy worker need not be waited for
 	return call.len;
 }
 
@@ -111,10 +115,10 @@ static void write_config(void *context)
 int device_config_write(struct device *device, struct worker *worker, size_t offset, const u8 *data,
 			size_t len)
 {
-	struct device_call call = {
-		.device = device, .data = data, .offset = offset, .len = len, .error = -EINVAL};
+	struct device_call call = {.device = device, .data = data, .offset = offset, .len = len};
 
-	if (device->ops->config_write)
-		worker_call(worker, write_config, &call);
+	if (!device->ops->config_write)
+		return log_errno(-EINVAL, "the device has no configuration to write");
+	worker_call(worker, write_config, &call);
 	return call.error;
 }

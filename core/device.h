@@ -50,7 +50,7 @@ struct device_ops {
 	// Serve all queues on one worker, since they share state.
 	bool one_worker;
 
-	// ---- worker 0, no ring runs (but for config) ----
+	// ---- worker 0, no ring runs (but config: at any time, and on the control thread unless one_worker) ----
 
 	// Optional. The driver has accepted these feature bits; 0: there is no driver any more.
 	void (*negotiated)(struct device *device, u64 features);
@@ -58,7 +58,7 @@ struct device_ops {
 	size_t (*config)(const struct device *device, u8 *config);
 	// Optional. The driver writes len bytes at offset, within what config() answered. 0 or -EINVAL.
 	int (*config_write)(struct device *device, size_t offset, const u8 *data, size_t len);
-	// Optional. The driver resets the device: forget what it had negotiated and written.
+	// Optional. The driver resets the device, or the front-end has gone.
 	void (*reset)(struct device *device);
 
 	// ---- worker, no ring runs: at the worker's start, before a front-end's first byte, and end ----

@@ -80,11 +80,12 @@ static void dispatch_batch(struct event_loop *loop)
 	}
 }
 
-int event_loop_turn(struct event_loop *loop, int timeout_ms, const sigset_t *signals)
+int event_loop_turn(struct event_loop *loop, int timeout_ms)
 {
 	struct list put_off;
+	bool sleep = list_empty(&loop->next_turn) && list_empty(&loop->turn_end);
 	int count = epoll_pwait(loop->epoll_fd, loop->batch, (int)ARRAY_SIZE(loop->batch),
-				list_empty(&loop->next_turn) ? timeout_ms : 0, signals);
+				sleep ? timeout_ms : 0, NULL);
 	int result = count < 0 ? -errno : 0;
 
 	assert(count >= 0 || result == -EINTR);

@@ -4,7 +4,6 @@
 // and all that is in it belong to one thread; nothing here may be called from another.
 #pragma once
 
-#include <signal.h>
 #include <sys/epoll.h>
 
 #include "core/base.h"
@@ -49,6 +48,6 @@ void event_loop_at_turn_end(struct event_loop *loop, struct deferred *deferred);
 void event_loop_at_next_turn(struct event_loop *loop, struct deferred *deferred);
 void deferred_cancel(struct deferred *deferred);
 
-// One turn. Sleeps at most timeout_ms (-1: without limit) if nothing is put off. `signals` is the signal
-// mask while it sleeps, or NULL. 0, or -EINTR if a signal ended the sleep.
-int event_loop_turn(struct event_loop *loop, int timeout_ms, const sigset_t *signals);
+// One turn. Sleeps at most timeout_ms (-1: without limit) if nothing is put off. 0, or -EINTR if a signal
+// ended the sleep.
+int event_loop_turn(struct event_loop *loop, int timeout_ms);

@@ -2,6 +2,8 @@
 // Unix sockets: making the file, telling stale from live, accepting, calling.
 #include "core/listener.h"
 
+#include <fcntl.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -10,6 +12,9 @@
 #include "core/sys.h"
 
 enum { BACKLOG = 16 };
+#ifndef SO_PASSPIDFD
+enum { SO_PASSPIDFD = 76 }; // since Linux 6.5; older kernels refuse it, and older headers lack it
+#endif
 
 static void listener_init(struct listener *listener, const char *path)
 {
@@ -64,13 +69,16 @@ static int remove_stale(const struct sockaddr_un *address)
 				 "--socket",
 				 address->sun_path);
 	fd = try_connect(address);
-	if (fd != -ECONNREFUSED) {
+	if (fd >= 0 || fd == -EAGAIN) {
 		close_fd(&fd);
 		return log_errno(-EADDRINUSE,
 				 "another process listens on %s; stop it or choose another "
 				 "--socket",
 				 address->sun_path);
 	}
+	if (fd != -ECONNREFUSED)
+		return log_errno(fd, "cannot find out who listens on %s; choose another --socket",
+				 address->sun_path);
 	log_info("replacing %s, which a process left that has ended", address->sun_path);
 	if (unlink(address->sun_path) != 0 && errno != ENOENT)
 		return log_errno(-errno, "cannot remove %s", address->sun_path);
@@ -125,17 +133,42 @@ static bool socket_option_is(int fd, int option, int wanted)
 	return getsockopt(fd, SOL_SOCKET, option, &value, &len) == 0 && value == wanted;
 }
 
+// Who made the socket may have asked for more than fds with each message; we take nothing but fds.
+static void refuse_extras(int fd)
+{
+	static const int extras[] = {SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD};
+	const int off = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(extras); i++)
+		(void)setsockopt(fd, SOL_SOCKET, extras[i], &off, sizeof(off));
+}
+
+static int make_nonblocking(int fd)
+{
+	int flags = sys_int(fcntl(fd, F_GETFL));
+
+	if (flags >= 0)
+		flags = sys_int(fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+	return flags < 0 ? log_errno(flags, "--fd %d cannot be made nonblocking", fd) : 0;
+}
+
 int listener_open_fd(struct listener *listener, int fd)
 {
+	int error;
+
 	listener_init(listener, NULL);
 	if (!socket_option_is(fd, SO_DOMAIN, AF_UNIX) ||
 	    !socket_option_is(fd, SO_TYPE, SOCK_STREAM))
 		return log_errno(-ENOTSOCK, "--fd %d is not an open unix stream socket", fd);
+	refuse_extras(fd);
+	error = sys_int(fcntl(fd, F_SETFL, O_NONBLOCK)); // accept must not wait, lest it miss a signal
+	if (error)
+		return log_errno(error, "--fd %d cannot be made nonblocking", fd);
 	if (socket_option_is(fd, SO_ACCEPTCONN, 1))
 		listener->fd = fd;
 	else
 		listener->connected_fd = fd;
-	return 0;
+	return make_nonblocking(fd);
 }
 
 int listener_open_client(struct listener *listener, const char *path)

@@ -8,7 +8,7 @@
 
 #include "core/sys.h"
 
-enum { LINE_MAX_LEN = 1024 };
+enum { LINE_MAX_LEN = 1024, LINES_PER_SECOND = 100 };
 
 static const char *log_name = "vhost-multi";
 static enum log_level log_most = LOG_LEVEL_INFO;
@@ -38,13 +38,36 @@ printf_like(3, 4) static void append_text(char *line, size_t *len, const char *f
 	va_end(arguments);
 }
 
+// A front-end can make us log as fast as it can send: each second has room for LINES_PER_SECOND. Threads may race
+// for the last ones, which does no harm. *dropped: lines that found none since the last that did.
+static bool has_room(unsigned *dropped)
+{
+	static u64 second;
+	static unsigned lines, lost;
+	u64 now = sys_clock_ns() / 1000000000;
+
+	if (__atomic_exchange_n(&second, now, __ATOMIC_RELAXED) != now)
+		__atomic_store_n(&lines, 0, __ATOMIC_RELAXED);
+	if (__atomic_fetch_add(&lines, 1, __ATOMIC_RELAXED) >= LINES_PER_SECOND) {
+		__atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+		return false;
+	}
+	*dropped = __atomic_exchange_n(&lost, 0, __ATOMIC_RELAXED);
+	return true;
+}
+
 static void emit(enum log_level level, int error, const char *format, va_list arguments)
 {
 	static const char *const level_names[] = {"error: ", "warning: ", "", "debug: "};
 	char line[LINE_MAX_LEN + 1];
 	size_t len = 0;
+	unsigned dropped = 0;
 
+	if (level != LOG_LEVEL_DEBUG && !has_room(&dropped))
+		return;
 	append_text(line, &len, "%s[%d]: %s", log_name, log_pid, level_names[level]);
+	if (dropped > 0)
+		append_text(line, &len, "(%u lines dropped) ", dropped);
 	append(line, &len, format, arguments);
 	if (error < 0)
 		append_text(line, &len, ": %s", strerror(-error));

@@ -5,11 +5,17 @@
 #include "core/log.h"
 #include "core/sys.h"
 
+// vhost-user.rst, VHOST_USER_SET_VRING_KICK: without an fd the ring is polled.
+static bool must_poll(const struct queue *queue)
+{
+	return queue->kick_fd < 0 && !queue->vring.broken;
+}
+
 static void process(struct queue *queue)
 {
 	vring_begin_turn(&queue->vring);
 	queue->device->ops->process_queue(queue->device, &queue->vring);
-	if (vring_end_turn(&queue->vring) || queue->kick_fd < 0) // without a kick fd: poll
+	if (vring_end_turn(&queue->vring) || must_poll(queue))
 		vring_wake(&queue->vring);
 }
 
@@ -99,9 +105,13 @@ void queue_start(struct queue *queue, const struct guest_memory *memory, u64 fea
 		return;
 	error = vring_place(&queue->vring, memory, &queue->layout, features, queue->base);
 	if (error) {
-		log_errno(error, "ring %u cannot start at the addresses given", queue->vring.index);
+		if (!queue->misplaced)
+			log_errno(error, "ring %u cannot start at the addresses given",
+				  queue->vring.index);
+		queue->misplaced = true; // said once, tried again after every message
 		return;
 	}
+	queue->misplaced = false;
 	queue->running = true;
 	worker_call(queue->worker, start_on_worker, queue);
 }
@@ -156,8 +166,6 @@ static void change_call(void *context)
 
 	vring_publish(change->vring);
 	vring_set_call_fd(change->vring, change->fd);
-	if (change->fd >= 0)
-		sys_event_signal(change->fd); // for a completion that the old one may have kept
 }
 
 static void change_err(void *context)

@@ -18,6 +18,7 @@ struct queue {
 	u16 base;
 	int kick_fd; // -1: none
 	bool started, enabled;
+	bool misplaced; // it has been said that the ring is not in guest memory
 
 	bool running; // its worker owns the ring
 	struct watch kick;

@@ -15,7 +15,7 @@ enum request_index {
 // What must hold of the rings while the handler runs. Paused rings go on afterwards.
 enum request_rings {
 	RINGS_ANY,
-	RING_STOPPED, // the message's ring is not started; else the request fails
+	RING_STOPPED, // the message's ring must not run; else the request fails
 	RING_PAUSED,  // the message's ring does not run
 	RINGS_ALL_PAUSED,
 };

@@ -21,6 +21,30 @@ static int get_features(struct session *session, struct message *message, struct
 	return reply_u64(reply, session_offered_features(session));
 }
 
+// vhost-user.rst, "Ring states": without VHOST_USER_F_PROTOCOL_FEATURES all rings are enabled from the start, with it
+// each by its message, which may have come already.
+static void enable_by_feature(struct session *session, u64 features)
+{
+	const u64 bit = BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
+	bool was_off = session->features && !(session->features & bit);
+
+	for (unsigned i = 0; i < session->queue_count; i++)
+		if (!(features & bit))
+			session->queues[i].enabled = true;
+		else if (was_off)
+			session->queues[i].enabled = false;
+}
+
+// All rings as they are when the features have just been negotiated.
+static void disable_rings(struct session *session)
+{
+	bool always =
+		session->features && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES));
+
+	for (unsigned i = 0; i < session->queue_count; i++)
+		session->queues[i].enabled = always;
+}
+
 static int set_features(struct session *session, struct message *message, struct reply *reply)
 {
 	u64 features = message->payload.u64;
@@ -39,11 +63,8 @@ static int set_features(struct session *session, struct message *message, struct
 		return 0;
 	if (session_is_running(session))
 		return log_errno(-EBUSY, "SET_FEATURES: cannot change while a ring runs");
+	enable_by_feature(session, features);
 	session->features = features;
-	// vhost-user.rst, "Ring states": without the bit all rings start enabled
-	for (unsigned i = 0; i < session->queue_count; i++)
-		if (!(features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
-			session->queues[i].enabled = true;
 	device_negotiated(session->device, session->workers, features);
 	return 0;
 }
@@ -78,13 +99,12 @@ static int set_owner(struct session *session, struct message *message, struct re
 	return 0;
 }
 
-// vhost-user.rst, VHOST_USER_RESET_OWNER: deprecated; "used to disable all rings".
+// vhost-user.rst, VHOST_USER_RESET_OWNER: deprecated; may be ignored or used to disable all rings.
 static int reset_owner(struct session *session, struct message *message, struct reply *reply)
 {
 	(void)message;
 	(void)reply;
-	for (unsigned i = 0; i < session->queue_count; i++)
-		session->queues[i].enabled = false;
+	disable_rings(session);
 	return 0;
 }
 
@@ -93,10 +113,9 @@ static int reset_device(struct session *session, struct message *message, struct
 {
 	(void)message;
 	(void)reply;
-	for (unsigned i = 0; i < session->queue_count; i++) {
+	for (unsigned i = 0; i < session->queue_count; i++)
 		queue_take_base(&session->queues[i]);
-		session->queues[i].enabled = false;
-	}
+	disable_rings(session);
 	device_reset(session->device, session->workers);
 	return 0;
 }
@@ -154,7 +173,7 @@ static int set_config(struct session *session, struct message *message, struct r
 
 	(void)reply;
 	if (asked->size == 0 || end > config_len || asked->flags > 1 ||
-	    message->header.size != offsetof(struct vhost_user_config, data) + asked->size)
+	    message->header.size < offsetof(struct vhost_user_config, data) + asked->size)
 		return log_errno(-EINVAL,
 				 "SET_CONFIG: %u bytes at %u with flags %#x cannot be written",
 				 asked->size, asked->offset, asked->flags);
@@ -181,7 +200,7 @@ static const struct request request_table[] = {
 	ROW(SET_VRING_NUM, request_set_vring_num), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_STOPPED},
 	ROW(SET_VRING_ADDR, request_set_vring_addr), PAYLOAD(addr), .index = INDEX_STATE, .rings = RING_PAUSED},
 	ROW(SET_VRING_BASE, request_set_vring_base), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_STOPPED},
-	ROW(GET_VRING_BASE, request_get_vring_base), PAYLOAD(state), .index = INDEX_STATE},
+	ROW(GET_VRING_BASE, request_get_vring_base), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_PAUSED},
 	ROW(SET_VRING_KICK, request_set_vring_kick), PAYLOAD(u64), .fds_max = 1, .index = INDEX_FD,
 		.rings = RING_PAUSED},
 	ROW(SET_VRING_CALL, request_set_vring_call), PAYLOAD(u64), .fds_max = 1, .index = INDEX_FD},
@@ -195,7 +214,7 @@ static const struct request request_table[] = {
 		PAYLOAD_BETWEEN(offsetof(struct vhost_user_config, data), sizeof(struct vhost_user_config))},
 	ROW(SET_CONFIG, set_config), NEEDS(CONFIG), .rings = RINGS_ALL_PAUSED,
 		PAYLOAD_BETWEEN(offsetof(struct vhost_user_config, data), sizeof(struct vhost_user_config))},
-	ROW(RESET_DEVICE, reset_device), NEEDS(RESET_DEVICE)},
+	ROW(RESET_DEVICE, reset_device), NEEDS(RESET_DEVICE), .rings = RINGS_ALL_PAUSED},
 	ROW(GET_MAX_MEM_SLOTS, request_get_max_mem_slots), NEEDS(CONFIGURE_MEM_SLOTS)},
 	ROW(ADD_MEM_REG, request_add_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),
 		.fds_min = 1, .fds_max = 1, .rings = RINGS_ALL_PAUSED},
@@ -211,17 +230,22 @@ static const struct request *find_request(u32 number)
 	return &request_table[number];
 }
 
+static u64 message_index(const struct request *request, const struct message *message)
+{
+	if (request->index == INDEX_FD)
+		return message->payload.u64 & ~(u64)VHOST_USER_VRING_NO_FD;
+	return message->payload.state.index;
+}
+
 // The ring that the message is about, or NULL if it is about none, or its index is none of ours.
 static struct queue *message_queue(struct session *session, const struct request *request,
 				   const struct message *message)
 {
-	u64 index = message->payload.state.index;
+	u64 index = message_index(request, message);
 
-	if (request->index == INDEX_NONE)
+	if (request->index == INDEX_NONE || index >= session->queue_count)
 		return NULL;
-	if (request->index == INDEX_FD)
-		index = message->payload.u64 & ~(u64)VHOST_USER_VRING_NO_FD;
-	return index < session->queue_count ? &session->queues[index] : NULL;
+	return &session->queues[index];
 }
 
 static int check_row(struct session *session, const struct request *request,
@@ -240,7 +264,7 @@ static int check_row(struct session *session, const struct request *request,
 				 request->name);
 	if (request->index != INDEX_NONE && !message_queue(session, request, message))
 		return log_errno(-EINVAL, "%s: ring %#" PRIx64 " is none of the %u", request->name,
-				 message->payload.u64, session->queue_count);
+				 message_index(request, message), session->queue_count);
 	return 0;
 }
 
@@ -255,8 +279,8 @@ static int prepare_rings(struct session *session, const struct request *request,
 	case RINGS_ANY:
 		break;
 	case RING_STOPPED:
-		if (queue->started)
-			return log_errno(-EBUSY, "%s: ring %u is started", request->name,
+		if (queue->running)
+			return log_errno(-EBUSY, "%s: ring %u runs", request->name,
 					 queue->vring.index);
 		break;
 	case RING_PAUSED:

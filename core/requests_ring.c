@@ -53,16 +53,16 @@ int request_set_vring_addr(struct session *session, struct message *message, str
 	if (addr->descriptor % VIRTQ_DESC_ALIGN || addr->available % VIRTQ_AVAIL_ALIGN ||
 	    addr->used % VIRTQ_USED_ALIGN)
 		return log_errno(-EINVAL, "SET_VRING_ADDR: ring %u is not aligned", addr->index);
-	if (part_is_torn(session, addr->descriptor, num * sizeof(struct virtq_desc)) ||
-	    part_is_torn(session, addr->available, (num + 3) * sizeof(le16)) ||
-	    part_is_torn(session, addr->used,
-			 num * sizeof(struct virtq_used_elem) + 3 * sizeof(le16)))
+	if (part_is_torn(session, addr->descriptor, vring_desc_len(num)) ||
+	    part_is_torn(session, addr->available, vring_avail_len(num)) ||
+	    part_is_torn(session, addr->used, vring_used_len(num)))
 		return log_errno(-EINVAL, "SET_VRING_ADDR: ring %u is not within one memory region",
 				 addr->index);
 	queue->layout.desc.value = addr->descriptor;
 	queue->layout.avail.value = addr->available;
 	queue->layout.used.value = addr->used;
 	queue->have_addr = true;
+	queue->misplaced = false;
 	return 0;
 }
 
@@ -97,14 +97,16 @@ static bool is_eventfd(int fd, const struct stat *file)
 	       sys(write(fd, &nothing, sizeof(nothing))) == sizeof(nothing);
 }
 
-// Some front-ends use pipes, and User Mode Linux a socket to be called by; it reads as many bytes as there are.
+// A driver kicks by an eventfd, which alone is never full. To be called, some front-ends use a pipe, and User Mode Linux a
+// socket; it reads as many bytes as there are.
 static bool is_notification_fd(int fd, bool kick)
 {
 	struct stat file;
 
 	if (fstat(fd, &file) != 0)
 		return false;
-	return S_ISFIFO(file.st_mode) || (S_ISSOCK(file.st_mode) && !kick) || is_eventfd(fd, &file);
+	return is_eventfd(fd, &file) ||
+	       (!kick && (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode)));
 }
 
 // The message's fd in *fd, or -1 if it says that there is none; it is the caller's then. It never blocks.
@@ -119,13 +121,14 @@ static int take_notification_fd(struct message *message, const char *name, bool 
 				 message->fd_count, message->payload.u64);
 	if (none)
 		return 0;
-	if (!is_notification_fd(message->fds[0], kick))
-		return log_errno(-EINVAL, "%s: the file descriptor is no eventfd", name);
 	error = sys_int(fcntl(message->fds[0], F_GETFL));
 	if (error >= 0)
 		error = sys_int(fcntl(message->fds[0], F_SETFL, error | O_NONBLOCK));
 	if (error < 0)
 		return log_errno(error, "%s: the file descriptor cannot be made nonblocking", name);
+	// not before, since even a write of zero to an eventfd whose counter has run over would wait
+	if (!is_notification_fd(message->fds[0], kick))
+		return log_errno(-EINVAL, "%s: the file descriptor is no eventfd", name);
 	*fd = message_take_fd(message, 0);
 	return 0;
 }

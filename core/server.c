@@ -15,29 +15,31 @@ enum {
 	TURN_MESSAGES = 32,	 // handled before signals and other events are looked for
 	CALL_BACK_FIRST_MS = 10, // how long to wait before calling a peer again, doubled each time
 	CALL_BACK_MOST_MS = 1000,
+	MS_NS = 1000000,
 };
 
 static volatile sig_atomic_t signal_received;
+static int stop_event_fd = -1; // of the one server in this process
 
+// Any thread may be the one that is interrupted: a worker that a front-end has made wait is freed so.
 static void note_signal(int number)
 {
+	int error = errno;
+
 	signal_received = number;
+	sys_event_signal(stop_event_fd);
+	errno = error;
 }
 
 static void set_up_signals(void)
 {
 	struct sigaction note = {.sa_handler = note_signal};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
-	sigset_t blocked;
 
-	sigemptyset(&blocked);
-	sigaddset(&blocked, SIGTERM);
-	sigaddset(&blocked, SIGINT);
-	pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+	signal_received = 0;
 	sigaction(SIGTERM, &note, NULL);
 	sigaction(SIGINT, &note, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); // a front-end's pipe may lose its reader
-	signal_received = 0;
 }
 
 static void stop_worker(struct server *server, struct worker *worker)
@@ -101,6 +103,8 @@ static void connection_ready(struct watch *watch, u32 events)
 			return;
 		error = received < 0 ? received
 				     : requests_handle(&server->session, &server->connection);
+		if (!error)
+			server->call_back_ms = CALL_BACK_FIRST_MS;
 	}
 	if (error)
 		disconnect(server, error);
@@ -123,19 +127,41 @@ static void config_changed(struct watch *watch, u32 events)
 {
 	struct server *server = container_of(watch, struct server, config_watch);
 
-	(void)events; // edge-triggered and never read
+	(void)events;
 	session_config_changed(&server->session);
 }
 
-static int watch_config(struct server *server)
+static void woken(struct watch *watch, u32 events)
 {
-	int fd = sys_int(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	(void)watch; // server_serve looks in every turn for what there is to do
+	(void)events;
+}
 
-	if (fd < 0)
-		return log_errno(fd, "cannot make an eventfd");
-	server->device->config_event_fd = fd;
-	server->config_watch.ready = config_changed;
-	return event_loop_add(&server->loop, fd, EPOLLIN | EPOLLET, &server->config_watch);
+// An eventfd that wakes the control thread; it is edge-triggered and never read. 0 or -errno, logged.
+static int open_event(struct server *server, int *fd, struct watch *watch,
+		      void (*ready)(struct watch *, u32))
+{
+	int error;
+
+	*fd = sys_int(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+	if (*fd < 0)
+		return log_errno(*fd, "cannot make an eventfd");
+	watch->ready = ready;
+	error = event_loop_add(&server->loop, *fd, EPOLLIN | EPOLLET, watch);
+	return error ? log_errno(error, "cannot wait for an eventfd") : 0;
+}
+
+static int open_events(struct server *server)
+{
+	int error = event_loop_init(&server->loop);
+
+	if (error)
+		return log_errno(error, "cannot make an epoll instance");
+	error = open_event(server, &stop_event_fd, &server->stop_watch, woken);
+	if (error)
+		return error;
+	return open_event(server, &server->device->config_event_fd, &server->config_watch,
+			  config_changed);
 }
 
 // While a front-end is served, the next ones wait in the backlog.
@@ -152,48 +178,40 @@ static void watch_listener(struct server *server, bool wanted)
 	server->listener_watched = wanted;
 }
 
-static void listener_ready(struct watch *watch, u32 events)
+// Looks for a front-end. How long to sleep before looking again, in ms; -1: until the listener is ready. A peer that we call
+// is called less and less often until it has sent a message.
+static int seek_front_end(struct server *server)
 {
-	(void)watch; // seek_front_end accepts, in every turn without a front-end
-	(void)events;
-}
+	bool calls = server->listener->connects;
+	u64 now = sys_clock_ns();
+	int wait_ms = server->call_back_ms;
+	int fd;
 
-// Looks for a front-end. How long to sleep before looking again, in ms; -1: until the listener is ready.
-static int seek_front_end(struct server *server, int *call_back_ms)
-{
-	int fd = listener_accept(server->listener);
-	int wait_ms = *call_back_ms;
-
-	if (fd >= 0) {
-		*call_back_ms = CALL_BACK_FIRST_MS;
+	if (calls && now < server->call_at_ns)
+		return (int)((server->call_at_ns - now) / MS_NS) + 1;
+	fd = listener_accept(server->listener);
+	if (fd >= 0)
 		connect_front_end(server, fd);
-		return 0;
-	}
 	if (fd == -ENOTCONN)
 		server->ended = true;
-	if (fd == -EAGAIN && !server->listener->connects)
+	if (fd == -EAGAIN && !calls)
 		return -1;
-	*call_back_ms = wait_ms * 2 > CALL_BACK_MOST_MS ? CALL_BACK_MOST_MS : wait_ms * 2;
-	return wait_ms;
+	server->call_at_ns = now + (u64)wait_ms * MS_NS;
+	server->call_back_ms = wait_ms * 2 > CALL_BACK_MOST_MS ? CALL_BACK_MOST_MS : wait_ms * 2;
+	return fd >= 0 ? 0 : wait_ms;
 }
 
 int server_serve(struct server *server)
 {
-	int call_back_ms = CALL_BACK_FIRST_MS;
-	sigset_t awake;
-
-	pthread_sigmask(SIG_BLOCK, NULL, &awake);
-	sigdelset(&awake, SIGTERM);
-	sigdelset(&awake, SIGINT);
 	while (!server->ended && !signal_received) {
 		int wait_ms = -1;
 
 		if (!connection_is_open(&server->connection))
-			wait_ms = seek_front_end(server, &call_back_ms);
+			wait_ms = seek_front_end(server);
 		// a listener that cannot accept would only wake us in vain
 		watch_listener(server, !connection_is_open(&server->connection) && wait_ms < 0);
 		if (!server->ended)
-			event_loop_turn(&server->loop, wait_ms, &awake);
+			event_loop_turn(&server->loop, wait_ms);
 	}
 	if (signal_received)
 		log_info("ending on signal %d", (int)signal_received);
@@ -210,13 +228,11 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->listener = listener;
 	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
 	server->connection.fd = -1;
-	server->listener_watch.ready = listener_ready;
+	server->listener_watch.ready = woken;
 	server->connection_watch.ready = connection_ready;
+	server->call_back_ms = CALL_BACK_FIRST_MS;
 	set_up_signals();
-	error = event_loop_init(&server->loop);
-	if (error)
-		return log_errno(error, "cannot make an epoll instance");
-	error = watch_config(server);
+	error = open_events(server);
 	if (!error)
 		error = start_workers(server, options);
 	if (!error)
@@ -237,5 +253,6 @@ void server_fini(struct server *server)
 	while (server->worker_count > 0)
 		stop_worker(server, &server->workers[--server->worker_count]);
 	close_fd(&server->device->config_event_fd);
+	close_fd(&stop_event_fd);
 	event_loop_fini(&server->loop);
 }

@@ -24,14 +24,16 @@ struct server {
 	struct session session;
 	struct connection connection;
 	struct event_loop loop;
-	struct watch listener_watch, connection_watch, config_watch;
+	struct watch listener_watch, connection_watch, config_watch, stop_watch;
 	bool listener_watched;
+	int call_back_ms; // until a peer that we call is called again
+	u64 call_at_ns;
 	bool ended;
 	int result; // of the last connection: 0, or -errno if the front-end broke the protocol
 };
 
 // Starts the workers and the device on them, and reserves all memory. Device and listener stay the caller's.
-// SIGTERM and SIGINT are blocked from here on, but for the time that server_serve sleeps. 0 or -errno, logged.
+// SIGTERM and SIGINT end server_serve from here on, so there is one server in a process. 0 or -errno, logged.
 must_check int server_init(struct server *server, struct device *device, struct listener *listener,
 			   const struct server_options *options);
 

@@ -75,10 +75,20 @@ u64 session_offered_protocol_features(const struct session *session)
 	return features;
 }
 
+// vhost-user.rst, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG; "Suspended device state": not before a ring runs.
+static void tell_config_change(struct session *session)
+{
+	if (!session->config_changed || session->backend_fd < 0 || !session_is_running(session))
+		return;
+	session->config_changed = false;
+	connection_notify(session->backend_fd, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+}
+
 void session_start_queues(struct session *session)
 {
 	for (unsigned i = 0; i < session->queue_count; i++)
 		queue_start(&session->queues[i], &session->memory, session->features);
+	tell_config_change(session);
 }
 
 void session_stop_queues(struct session *session)
@@ -104,14 +114,13 @@ void session_reset(struct session *session)
 	close_fd(&session->backend_fd);
 	session->features = 0;
 	session->protocol_features = 0;
+	session->config_changed = false;
 	device_negotiated(session->device, session->workers, 0);
+	device_reset(session->device, session->workers);
 }
 
-// vhost-user.rst, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG; "Suspended device state": silence while no ring runs,
-// and the driver reads the configuration when it starts.
 void session_config_changed(struct session *session)
 {
-	if (session->backend_fd >= 0 && session_is_running(session) &&
-	    session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_CONFIG))
-		connection_notify(session->backend_fd, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	session->config_changed = true;
+	tell_config_change(session);
 }

@@ -12,6 +12,7 @@ struct session {
 	unsigned queue_count;
 	struct guest_memory memory;
 	struct guest_memory next_memory; // a table that is being received, kept here for its size
+	bool config_changed;		 // and the front-end has not been told
 	int backend_fd;	       // socket for requests of ours to the front-end; -1: none; owned
 	u64 features;	       // accepted by the driver; 0: not yet
 	u64 protocol_features; // accepted by the front-end

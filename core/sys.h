@@ -24,13 +24,13 @@
 must_check void *sys_reserve(size_t len);
 void sys_release(void *memory, size_t len);
 
-// Adds 1 to an eventfd. A full counter means that the signal is already there, so that is no error.
-static inline void sys_event_signal(int fd)
+// Adds 1 to an eventfd. A full counter means that the signal is already there, so that is no error. False if the fd blocked
+// and a signal ended that: whoever else has the fd has made it a blocking one.
+static inline bool sys_event_signal(int fd)
 {
 	const u64 one = 1;
-	long written = sys(write(fd, &one, sizeof(one)));
 
-	(void)written;
+	return write(fd, &one, sizeof(one)) >= 0 || errno != EINTR;
 }
 
 // Nanoseconds of a clock that only goes forward; no system call on usual hosts.

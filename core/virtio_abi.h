@@ -50,7 +50,6 @@ enum {
 	VIRTQ_DESC_ALIGN = 16,
 	VIRTQ_AVAIL_ALIGN = 2,
 	VIRTQ_USED_ALIGN = 4,
-	VIRTQ_MAX_SIZE = 32768,
 };
 
 static_assert(sizeof(struct virtq_desc) == 16, "VIRTIO 1.3, 2.7.5");

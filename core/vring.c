@@ -41,6 +41,13 @@ void vring_fini(struct vring *vring)
 	close_fd(&vring->err_fd);
 }
 
+// The front-end may make its eventfd block although we have made it not to; then it is given up.
+static void signal_front_end(int *fd)
+{
+	if (*fd >= 0 && !sys_event_signal(*fd))
+		close_fd(fd);
+}
+
 void vring_break(struct vring *vring, const char *format, ...)
 {
 	char reason[128];
@@ -55,8 +62,7 @@ void vring_break(struct vring *vring, const char *format, ...)
 	va_end(arguments);
 	log_error("ring %u broken: %s; it stays stopped until the driver resets the device",
 		  vring->index, reason);
-	if (vring->err_fd >= 0)
-		sys_event_signal(vring->err_fd);
+	signal_front_end(&vring->err_fd);
 }
 
 void vring_wake(struct vring *vring)
@@ -84,10 +90,17 @@ bool vring_idle(const struct vring *vring)
 	return vring->pool.in_flight == 0;
 }
 
+void vring_call(struct vring *vring)
+{
+	signal_front_end(&vring->call_fd);
+}
+
 void vring_set_call_fd(struct vring *vring, int fd)
 {
 	close_fd(&vring->call_fd);
 	vring->call_fd = fd;
+	vring_call(
+		vring); // for an answer that the one before, or a process before us, did not signal
 }
 
 void vring_set_err_fd(struct vring *vring, int fd)

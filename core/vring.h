@@ -16,6 +16,9 @@ struct chain *vring_pop(struct vring *vring);
 // Answers are published together, with at most one call signal, at the end of the worker's turn.
 void vring_push(struct vring *vring, struct chain *chain, u32 written);
 
+// Counts `len` bytes of work that the chains do not show towards the turn's budget.
+void vring_spend(struct vring *vring, u64 len);
+
 // Has the core call process_queue again in the worker's next turn.
 void vring_wake(struct vring *vring);
 

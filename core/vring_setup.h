@@ -6,6 +6,22 @@
 #include "core/virtio_abi.h"
 #include "core/vring.h"
 
+// Bytes of the parts of a ring of `num` entries. VIRTIO 1.3, 2.7 "Split Virtqueues"; the event fields are counted in.
+static inline u64 vring_desc_len(u64 num)
+{
+	return num * sizeof(struct virtq_desc);
+}
+
+static inline u64 vring_avail_len(u64 num)
+{
+	return sizeof(struct virtq_avail) + (num + 1) * sizeof(le16);
+}
+
+static inline u64 vring_used_len(u64 num)
+{
+	return sizeof(struct virtq_used) + num * sizeof(struct virtq_used_elem) + sizeof(le16);
+}
+
 enum {
 	VRING_TURN_CHAINS = 64,		// a ring gives way to the others after so many chains
 	VRING_TURN_BYTES = 1024 * 1024, // or so many bytes
@@ -40,8 +56,9 @@ struct vring {
 	bool notify_off; // without EVENT_IDX: we told the driver not to kick
 	unsigned turn_chains;
 	u64 turn_bytes;
-	u64 publish_time;   // ns
-	u64 refused_chains; // answered by the core, since their buffers were not in guest memory
+	u64 publish_time;    // ns
+	bool turns_are_slow; // a chain takes longer than VRING_PUBLISH_NS
+	u64 refused_chains;  // answered by the core, since their buffers were not in guest memory
 
 	const struct guest_memory *memory;
 	unsigned memory_hint;
@@ -80,6 +97,10 @@ bool vring_end_turn(struct vring *vring);
 // On the worker. Tells the driver of all pushed chains and signals its call eventfd if it wants that.
 void vring_publish(struct vring *vring);
 
-// Replaces the eventfd, which the ring owns from now on; -1: none. Whoever owns the ring calls this.
+// Signals the driver by the call eventfd, if there is one. Whoever owns the ring calls this.
+void vring_call(struct vring *vring);
+
+// Replaces the eventfd, which the ring owns from now on; -1: none. Whoever owns the ring calls this. A new call fd
+// is signalled at once.
 void vring_set_call_fd(struct vring *vring, int fd);
 void vring_set_err_fd(struct vring *vring, int fd);

@@ -183,13 +183,16 @@ static struct chain *take_next(struct vring *vring, bool *refused)
 // The driver goes on with what is done while we do the rest, if that takes long.
 static void publish_if_late(struct vring *vring)
 {
-	u64 now;
+	u64 now, since;
 
-	if (vring->turn_chains % VRING_PUBLISH_CHAINS || vring->used_next == vring->used_published)
+	if (vring->used_next == vring->used_published ||
+	    (!vring->turns_are_slow && vring->turn_chains % VRING_PUBLISH_CHAINS))
 		return;
 	now = sys_clock_ns();
-	if (now - vring->publish_time < VRING_PUBLISH_NS)
+	since = now - vring->publish_time;
+	if (since < VRING_PUBLISH_NS)
 		return;
+	vring->turns_are_slow = since > (u64)VRING_PUBLISH_NS * VRING_PUBLISH_CHAINS;
 	vring->publish_time = now;
 	vring_publish(vring);
 }
@@ -255,7 +258,7 @@ void vring_publish(struct vring *vring)
 	le16_store_release(&vring->used->idx, after);
 	vring->used_published = after;
 	if (vring->call_fd >= 0 && driver_wants_call(vring, before, after))
-		sys_event_signal(vring->call_fd);
+		vring_call(vring);
 }
 
 static void set_notify_off(struct vring *vring, bool off)
@@ -299,13 +302,9 @@ int vring_place(struct vring *vring, const struct guest_memory *memory,
 {
 	u64 num = layout->num;
 
-	// 2.7 "Split Virtqueues": sizes and alignments; the two event fields are counted in
-	vring->desc = guest_memory_ring(memory, layout->desc, num * sizeof(*vring->desc));
-	vring->avail = guest_memory_ring(memory, layout->avail,
-					 sizeof(*vring->avail) + (num + 1) * sizeof(le16));
-	vring->used = guest_memory_ring(
-		memory, layout->used,
-		sizeof(*vring->used) + num * sizeof(struct virtq_used_elem) + sizeof(le16));
+	vring->desc = guest_memory_ring(memory, layout->desc, vring_desc_len(num));
+	vring->avail = guest_memory_ring(memory, layout->avail, vring_avail_len(num));
+	vring->used = guest_memory_ring(memory, layout->used, vring_used_len(num));
 	if (!vring->desc || !vring->avail || !vring->used)
 		return -EFAULT;
 	if (!aligned(vring->desc, VIRTQ_DESC_ALIGN) || !aligned(vring->avail, VIRTQ_AVAIL_ALIGN) ||
@@ -322,4 +321,9 @@ int vring_place(struct vring *vring, const struct guest_memory *memory,
 	vring->used_published = vring->used_next;
 	vring->notify_off = false;
 	return 0;
+}
+
+void vring_spend(struct vring *vring, u64 len)
+{
+	vring->turn_bytes += len;
 }

@@ -30,7 +30,7 @@ static void *serve(void *context)
 	struct worker *worker = context;
 
 	while (!worker->exiting) {
-		event_loop_turn(&worker->loop, -1, NULL);
+		event_loop_turn(&worker->loop, -1);
 		run_call(worker);
 	}
 	return NULL;
@@ -87,14 +87,7 @@ static int pin_thread(pthread_t thread, int cpu)
 
 static int start_thread(struct worker *worker)
 {
-	sigset_t all, before;
-	int error;
-
-	sigfillset(&all); // signals are the control thread's
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = -pthread_create(&worker->thread, NULL, serve, worker);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error;
+	return -pthread_create(&worker->thread, NULL, serve, worker);
 }
 
 static void leave(void *context)

@@ -132,8 +132,8 @@ static size_t blk_config(const struct device *device, u8 *space)
 	}
 	if (!blk->read_only) {
 		config.max_write_zeroes_sectors =
-			le32_of(BLK_MAX_ZEROES_LEN >> VIRTIO_BLK_SECTOR_SHIFT);
-		config.max_write_zeroes_seg = le32_of(BLK_MAX_RANGES);
+			le32_of(blk->max_zeroes_len >> VIRTIO_BLK_SECTOR_SHIFT);
+		config.max_write_zeroes_seg = le32_of(blk->max_zeroes_segments);
 	}
 	memcpy(space, &config, VIRTIO_BLK_CONFIG_LEN);
 	return VIRTIO_BLK_CONFIG_LEN;
@@ -144,15 +144,24 @@ static size_t blk_config(const struct device *device, u8 *space)
 static int blk_config_write(struct device *device, size_t offset, const u8 *data, size_t len)
 {
 	struct blk *blk = blk_of(device);
+	bool write_cache = len > 0 && *data != 0;
 
-	if (offset != offsetof(struct virtio_blk_config, writeback) || len != 1 || *data > 1)
-		return log_errno(-EINVAL, "SET_CONFIG: only 0 or 1 to the writeback field can be "
-					  "written");
-	if (!*data && blk->medium.fd >= 0 && fdatasync(blk->medium.fd) != 0)
+	if (offset != offsetof(struct virtio_blk_config, writeback) || len != 1)
+		return -EINVAL; // not logged: the guest may do so as often as it likes
+	if (!write_cache && blk->medium.fd >= 0 && fdatasync(blk->medium.fd) != 0)
 		return log_errno(-errno, "cannot flush the disk to turn its write cache off");
-	blk->write_cache = *data;
+	blk->write_cache = write_cache;
 	decide_sync_writes(blk);
 	return 0;
+}
+
+// A front-end may show its guest a copy of our configuration from before the reset, so the cache is never turned on by one.
+static void blk_reset(struct device *device)
+{
+	struct blk *blk = blk_of(device);
+
+	blk->write_cache = blk->write_cache && blk->configured_write_cache;
+	decide_sync_writes(blk);
 }
 
 static void blk_worker_free(struct blk_worker *blk_worker)
@@ -169,7 +178,8 @@ static int blk_worker_start(struct device *device, struct worker *worker)
 
 	if (!blk_worker)
 		return log_errno(-ENOMEM, "cannot start a worker");
-	*blk_worker = (struct blk_worker){.blk = blk, .worker = worker, .nowait_works = true};
+	*blk_worker = (struct blk_worker){
+		.blk = blk, .worker = worker, .nowait_reads = true, .nowait_writes = true};
 	list_init(&blk_worker->bounce_waiting);
 	blk_worker->bounce_buffers = sys_reserve((size_t)BLK_BOUNCE_COUNT * BLK_BOUNCE_LEN);
 	for (size_t i = 0; i < BLK_BOUNCE_COUNT; i++)
@@ -215,6 +225,7 @@ static const struct device_ops blk_ops = {
 	.negotiated = blk_negotiated,
 	.config = blk_config,
 	.config_write = blk_config_write,
+	.reset = blk_reset,
 	.worker_start = blk_worker_start,
 	.worker_stop = blk_worker_stop,
 	.process_queue = blk_process_queue,
@@ -270,6 +281,17 @@ static int check_options(const struct blk_options *options)
 	return 0;
 }
 
+static void set_range_limits(struct blk *blk, const struct blk_options *options)
+{
+	const struct medium *medium = &blk->medium;
+	bool cheap = medium->can_zero || medium->fd < 0;
+
+	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
+		       (medium->can_punch || medium->fd < 0);
+	blk->max_zeroes_len = cheap ? BLK_ALLOCATED_ZEROES_LEN : BLK_WRITTEN_ZEROES_LEN;
+	blk->max_zeroes_segments = cheap ? BLK_MAX_RANGES : 1;
+}
+
 static int set_up(struct blk *blk, const struct blk_options *options)
 {
 	const struct medium_options medium = {.path = options->path,
@@ -288,9 +310,9 @@ static int set_up(struct blk *blk, const struct blk_options *options)
 	return error;
 }
 
-static int blk_open(const void *values, struct device **device)
+static int blk_open(const struct applet_arguments *arguments, struct device **device)
 {
-	const struct blk_options *options = values;
+	const struct blk_options *options = arguments->values;
 	struct blk *blk;
 	int error = check_options(options);
 
@@ -305,14 +327,14 @@ static int blk_open(const void *values, struct device **device)
 	blk->num_queues = options->num_queues == OPTION_UNSET ? default_queues()
 							      : (unsigned)options->num_queues;
 	blk->queue_size = (unsigned)options->queue_size;
-	blk->write_cache = options->cache == CACHE_WRITEBACK;
+	blk->configured_write_cache = options->cache == CACHE_WRITEBACK;
+	blk->write_cache = blk->configured_write_cache;
 	error = set_up(blk, options);
 	if (error) {
 		free(blk);
 		return error;
 	}
-	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
-		       (blk->medium.can_punch || blk->medium.fd < 0);
+	set_range_limits(blk, options);
 	log_info("%s: %llu bytes in blocks of %u%s, engine %s", options->path,
 		 (unsigned long long)blk->len, blk->block_size, blk->read_only ? ", read-only" : "",
 		 blk->engine->name);

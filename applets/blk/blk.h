@@ -9,10 +9,12 @@
 #include "core/device.h"
 
 enum {
-	BLK_MAX_RANGES = 64,		// segments of one discard or write-zeroes request
-	BLK_BOUNCE_LEN = 128 * 1024,	// bytes of a bounce buffer
-	BLK_BOUNCE_COUNT = 8,		// bounce buffers of one worker
-	BLK_MAX_ZEROES_LEN = 256 << 20, // bytes of one write-zeroes segment
+	BLK_MAX_RANGES = 64,	     // segments of one discard or write-zeroes request
+	BLK_BOUNCE_LEN = 128 * 1024, // bytes of a bounce buffer
+	BLK_BOUNCE_COUNT = 8,	     // bounce buffers of one worker
+	BLK_ALLOCATED_ZEROES_LEN =
+		256 << 20, // bytes of one write-zeroes segment that the file system allocates
+	BLK_WRITTEN_ZEROES_LEN = 4 << 20, // or that we write
 };
 
 struct blk_request;
@@ -46,6 +48,9 @@ struct blk {
 	u32 block_size; // bytes
 	u64 len;	// bytes of whole blocks
 	bool read_only, discard;
+	u32 max_zeroes_len; // bytes of one write-zeroes segment
+	unsigned max_zeroes_segments;
+	bool configured_write_cache;
 	// what the driver may change, while no ring runs
 	bool write_cache; // the "writeback" field
 	u64 features;
@@ -57,11 +62,12 @@ struct blk_worker {
 	struct blk *blk;
 	struct worker *worker;
 	void *engine_data;
-	bool nowait_works; // until the medium's file system says otherwise
+	bool nowait_reads, nowait_writes; // until the medium's file system says otherwise
 	u8 *bounce_buffers;
 	u8 *bounce_free[BLK_BOUNCE_COUNT];
 	unsigned bounce_free_count;
 	struct list bounce_waiting; // requests
+	bool bounce_starting;
 };
 
 // The device's memory for each chain in flight.

@@ -18,6 +18,8 @@ struct uring {
 	struct io_uring ring;
 	int event_fd; // edge-triggered and never read
 	struct watch watch;
+	struct worker *worker;
+	struct deferred submit_again;
 };
 
 static struct uring *uring_of(const struct blk_request *request)
@@ -36,6 +38,7 @@ static void complete(struct blk_request *request, int result)
 		blk_request_done(request, result);
 }
 
+// With TASKRUN_FLAG the peek enters the kernel by itself if there is something to be had.
 static void reap(struct uring *uring)
 {
 	struct io_uring_cqe *cqe;
@@ -49,15 +52,22 @@ static void reap(struct uring *uring)
 	}
 }
 
+// Hands over all that is prepared. What the kernel does not take now is tried again in the next turn.
 static void submit(struct uring *uring)
 {
-	while (io_uring_sq_ready(&uring->ring) > 0) {
-		int submitted = io_uring_submit_and_get_events(&uring->ring);
+	int submitted = 1;
 
-		assert(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN ||
-		       submitted == -EBUSY);
+	while (submitted > 0 && io_uring_sq_ready(&uring->ring) > 0) {
+		submitted = io_uring_submit_and_get_events(&uring->ring);
 		reap(uring);
 	}
+	if (io_uring_sq_ready(&uring->ring) > 0)
+		event_loop_at_next_turn(&uring->worker->loop, &uring->submit_again);
+}
+
+static void submit_again(struct deferred *deferred)
+{
+	submit(container_of(deferred, struct uring, submit_again));
 }
 
 static void uring_submit(struct blk_worker *worker)
@@ -70,7 +80,6 @@ static void completions_ready(struct watch *watch, u32 events)
 	struct uring *uring = container_of(watch, struct uring, watch);
 
 	(void)events;
-	io_uring_get_events(&uring->ring);
 	reap(uring);
 	submit(uring);
 }
@@ -92,23 +101,40 @@ static int put_in_progress(struct io_uring_sqe *sqe, struct blk_request *request
 	return -EINPROGRESS;
 }
 
-// What the page cache can do at once; -EAGAIN if that is not all in memory.
+// Tries not to wait. Where the file system cannot tell, *works becomes false.
+static int move_nowait(const struct blk_request *request, const struct iovec *segments,
+		       unsigned count, u64 offset, bool *works)
+{
+	const struct medium *medium = &request->worker->blk->medium;
+	int moved = request->type == VIRTIO_BLK_T_IN
+			    ? medium_read(medium, segments, count, offset, RWF_NOWAIT)
+			    : medium_write(medium, segments, count, offset, RWF_NOWAIT);
+
+	*works = moved != -EOPNOTSUPP;
+	return *works ? moved : -EAGAIN;
+}
+
+// What the page cache can do without the ring; -EAGAIN if that is not all in memory. A write into the cache is done
+// here even where it may have to wait for the cache to be written back: a ring would take a thread for it.
 static int move_cached(const struct blk_request *request, const struct iovec *segments,
 		       unsigned count, u64 offset)
 {
 	struct blk_worker *worker = request->worker;
 	const struct blk *blk = worker->blk;
-	int moved;
 
 	if (blk->medium.direct || (request->type == VIRTIO_BLK_T_OUT && blk->sync_writes))
 		return -EAGAIN;
-	if (request->type == VIRTIO_BLK_T_OUT)
-		return medium_write(&blk->medium, segments, count, offset, 0);
-	if (!worker->nowait_works)
-		return -EAGAIN;
-	moved = medium_read(&blk->medium, segments, count, offset, RWF_NOWAIT);
-	worker->nowait_works = moved != -EOPNOTSUPP;
-	return worker->nowait_works ? moved : -EAGAIN;
+	if (request->type == VIRTIO_BLK_T_IN)
+		return worker->nowait_reads ? move_nowait(request, segments, count, offset,
+							  &worker->nowait_reads)
+					    : -EAGAIN;
+	if (worker->nowait_writes) {
+		int moved = move_nowait(request, segments, count, offset, &worker->nowait_writes);
+
+		if (worker->nowait_writes)
+			return moved;
+	}
+	return medium_write(&blk->medium, segments, count, offset, 0);
 }
 
 static int uring_move(struct blk_request *request, const struct iovec *segments, unsigned count,
@@ -154,7 +180,8 @@ static int uring_allocate(struct blk_request *request, int mode, u64 offset, u64
 static int open_ring(struct io_uring *ring, unsigned entries)
 {
 	struct io_uring_params fast = {.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER |
-						IORING_SETUP_DEFER_TASKRUN,
+						IORING_SETUP_DEFER_TASKRUN |
+						IORING_SETUP_TASKRUN_FLAG,
 				       .cq_entries = entries * CQ_FACTOR};
 	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE,
 					.cq_entries = entries * CQ_FACTOR};
@@ -200,6 +227,8 @@ static int uring_start(struct blk_worker *worker)
 	if (!uring)
 		return log_errno(-ENOMEM, "cannot make an io_uring");
 	uring->watch.ready = completions_ready;
+	uring->worker = worker->worker;
+	deferred_init(&uring->submit_again, submit_again);
 	error = open_ring(&uring->ring, RING_ENTRIES);
 	if (!error) {
 		error = prepare_ring(uring, worker);
@@ -218,6 +247,7 @@ static void uring_stop(struct blk_worker *worker)
 {
 	struct uring *uring = worker->engine_data;
 
+	deferred_cancel(&uring->submit_again);
 	worker_unwatch(worker->worker, uring->event_fd, &uring->watch);
 	io_uring_queue_exit(&uring->ring);
 	close_fd(&uring->event_fd);

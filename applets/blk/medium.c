@@ -3,6 +3,7 @@
 #include "applets/blk/medium.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
@@ -63,29 +64,12 @@ static u32 block_size_or(u64 wanted, u32 otherwise)
 										     : otherwise;
 }
 
-// Without direct I/O any sector can be written; with it the kernel is asked, or else tried out.
+// Direct I/O has rules of alignment, which are the same for the offset, the length and the address in memory.
 static u32 try_direct_block(int fd)
 {
 	static _Alignas(MAX_BLOCK) u8 block[MIN_BLOCK];
 
 	return pread(fd, block, MIN_BLOCK, MIN_BLOCK) < 0 && errno == EINVAL ? PAGE : MIN_BLOCK;
-}
-
-static void learn_direct_rules(struct medium *medium)
-{
-#ifdef STATX_DIOALIGN
-	struct statx file;
-
-	if (statx(medium->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &file) == 0 &&
-	    file.stx_mask & STATX_DIOALIGN && file.stx_dio_offset_align) {
-		medium->memory_align = file.stx_dio_mem_align;
-		medium->logical_block =
-			block_size_or(file.stx_dio_offset_align, medium->logical_block);
-		return;
-	}
-#endif
-	medium->logical_block = block_size_or(try_direct_block(medium->fd), medium->logical_block);
-	medium->memory_align = medium->logical_block;
 }
 
 static void learn_file(struct medium *medium, const struct stat *file)
@@ -193,24 +177,43 @@ static int open_file(struct medium *medium, const struct medium_options *options
 	else if (learn_block_device(medium, &file))
 		return -EINVAL;
 	if (medium->direct)
-		learn_direct_rules(medium);
+		medium->logical_block =
+			block_size_or(try_direct_block(medium->fd), medium->logical_block);
 	return lock_medium(medium, options);
 }
 
-// Punching a hole behind the end of a file changes nothing, but tells whether it can be done.
-static bool try_punch(const struct medium *medium)
+// An allocation behind the end of a file changes nothing, but tells whether it can be done.
+static bool try_allocate(const struct medium *medium, int mode)
 {
-	return fallocate(medium->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			 (off_t)((medium->len + PAGE - 1) & ~(u64)(PAGE - 1)), PAGE) == 0 ||
-	       errno != EOPNOTSUPP;
+	return fallocate(medium->fd, mode | FALLOC_FL_KEEP_SIZE,
+			 (off_t)((medium->len + PAGE - 1) & ~(u64)(PAGE - 1)), PAGE) == 0;
+}
+
+static void learn_allocation(struct medium *medium)
+{
+	struct stat file;
+
+	if (fstat(medium->fd, &file) != 0)
+		return;
+	if (S_ISBLK(file.st_mode)) {
+		// fallocate(2) on a block device: both are its command to write zeroes
+		medium->can_punch = queue_limit(file.st_rdev, "write_zeroes_max_bytes") > 0;
+		medium->can_zero = medium->can_punch;
+		return;
+	}
+	medium->can_punch = try_allocate(medium, FALLOC_FL_PUNCH_HOLE);
+	medium->can_zero =
+		medium->in_memory ? medium->can_punch : try_allocate(medium, FALLOC_FL_ZERO_RANGE);
+	// what ZERO_RANGE has allocated behind the end goes again
+	if (medium->can_zero && !medium->in_memory)
+		try_allocate(medium, FALLOC_FL_PUNCH_HOLE);
 }
 
 int medium_open(struct medium *medium, const struct medium_options *options)
 {
 	int error;
 
-	*medium = (struct medium){
-		.fd = -1, .memory_align = 1, .logical_block = MIN_BLOCK, .physical_block = PAGE};
+	*medium = (struct medium){.fd = -1, .logical_block = MIN_BLOCK, .physical_block = PAGE};
 	error = open_embedded(medium, options);
 	if (error == 0)
 		error = open_file(medium, options);
@@ -220,7 +223,8 @@ int medium_open(struct medium *medium, const struct medium_options *options)
 	}
 	if (medium->len < MIN_BLOCK)
 		log_warning("%s holds no whole sector of %d bytes", options->path, MIN_BLOCK);
-	medium->can_punch = medium->fd >= 0 && !options->read_only && try_punch(medium);
+	if (medium->fd >= 0 && !options->read_only)
+		learn_allocation(medium);
 	return 0;
 }
 

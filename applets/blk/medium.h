@@ -21,8 +21,8 @@ struct medium {
 	u64 len;	// bytes
 	bool in_memory; // a transfer never waits for a disk
 	bool direct;
-	bool can_punch;			     // fallocate can punch holes
-	u32 memory_align;		     // what direct transfers demand of addresses in memory
+	bool can_punch; // fallocate can deallocate ranges, which read as zeroes then
+	bool can_zero; // fallocate can make zeroes without deallocating, or nothing is lost by deallocating
 	u32 logical_block, physical_block;   // bytes; powers of two
 	u32 optimal_io, discard_granularity; // bytes; 0: no wish
 };

@@ -6,6 +6,8 @@
 
 #include "applets/blk/blk.h"
 
+enum { RANGE_DISCOUNT = 64 }; // a range costs that much less than the same bytes moved
+
 static const struct blk *request_blk(const struct blk_request *request)
 {
 	return request->worker->blk;
@@ -78,7 +80,7 @@ static void get_id(struct blk_request *request)
 	blk_request_answer(request, VIRTIO_BLK_S_OK);
 }
 
-// The kernel or the file system has no cheap way: writes zeroes, at most BLK_MAX_ZEROES_LEN of them.
+// The file system has no cheap way: writes zeroes, at most BLK_WRITTEN_ZEROES_LEN of them.
 static int write_zeroes(const struct blk *blk, u64 offset, u64 len)
 {
 	static _Alignas(65536) const u8 zeroes[65536];
@@ -107,7 +109,8 @@ static int write_zeroes(const struct blk *blk, u64 offset, u64 len)
 // How a range is handed to fallocate. 5.2.6.2: zeroes may only be made by deallocating if the driver allows it.
 static int allocation_mode(const struct blk *blk, u32 type, bool unmap)
 {
-	bool punch = type == VIRTIO_BLK_T_DISCARD || (unmap && blk->discard);
+	bool punch = type == VIRTIO_BLK_T_DISCARD || (unmap && blk->discard) ||
+		     blk->medium.in_memory; // where there is no space to lose
 
 	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
@@ -120,6 +123,7 @@ static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap
 
 	request->offset = offset;
 	request->moved = len;
+	vring_spend(request->vring, len / RANGE_DISCOUNT);
 	return len == 0 || blk->medium.fd < 0 ? 0
 					      : blk->engine->allocate(request, mode, offset, len);
 }
@@ -137,7 +141,7 @@ static int next_range(struct blk_request *request)
 	if (le32_get(range.flags) & ~(u32)(discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
 		return -EOPNOTSUPP;
 	if (!range_is_valid(blk, le64_get(range.sector), len, &offset) ||
-	    (!discard && len > BLK_MAX_ZEROES_LEN))
+	    (!discard && len > blk->max_zeroes_len))
 		return -EINVAL;
 	return do_range(request, offset, len, le32_get(range.flags) != 0);
 }
@@ -145,8 +149,10 @@ static int next_range(struct blk_request *request)
 // What a range ended with, once zeroes are written where they could not be allocated.
 static int range_result(struct blk_request *request, int result)
 {
-	if (result == -EOPNOTSUPP && request->type == VIRTIO_BLK_T_WRITE_ZEROES && request->moved)
+	if (result == -EOPNOTSUPP && request->type == VIRTIO_BLK_T_WRITE_ZEROES && request->moved) {
+		vring_spend(request->vring, request->moved);
 		return write_zeroes(request_blk(request), request->offset, request->moved);
+	}
 	return result;
 }
 
@@ -169,12 +175,13 @@ static void start_ranges(struct blk_request *request)
 {
 	const struct blk *blk = request_blk(request);
 	const u64 segment_len = sizeof(struct virtio_blk_discard_write_zeroes);
+	u64 most =
+		request->type == VIRTIO_BLK_T_DISCARD ? BLK_MAX_RANGES : blk->max_zeroes_segments;
 
 	if (request->type == VIRTIO_BLK_T_DISCARD && !blk->discard && !blk->read_only)
 		blk_request_answer(request, VIRTIO_BLK_S_UNSUPP);
 	else if (blk->read_only || request->data->len == 0 ||
-		 request->data->len % segment_len != 0 ||
-		 request->data->len / segment_len > BLK_MAX_RANGES)
+		 request->data->len % segment_len != 0 || request->data->len / segment_len > most)
 		blk_request_answer(request, VIRTIO_BLK_S_IOERR);
 	else
 		run_ranges(request);

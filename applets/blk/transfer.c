@@ -7,7 +7,7 @@
 
 static bool is_aligned(const struct blk_request *request)
 {
-	uintptr_t mask = request->worker->blk->medium.memory_align - 1;
+	uintptr_t mask = request->worker->blk->medium.logical_block - 1;
 
 	for (unsigned i = 0; i < request->data->count; i++) {
 		const struct iovec *segment = &request->data->segments[i];
@@ -83,19 +83,30 @@ static void take_bounce(struct blk_request *request)
 	request->bounced = (struct iovec){0};
 }
 
+// Starts those who wait, in a loop: one that ends at once gives its buffer back from within.
+static void start_waiting(struct blk_worker *worker)
+{
+	if (worker->bounce_starting)
+		return;
+	worker->bounce_starting = true;
+	while (worker->bounce_free_count > 0 && !list_empty(&worker->bounce_waiting)) {
+		struct blk_request *next =
+			container_of(worker->bounce_waiting.next, struct blk_request, waiting);
+
+		list_remove(&next->waiting);
+		take_bounce(next);
+		run(next);
+	}
+	worker->bounce_starting = false;
+}
+
 static void give_bounce(struct blk_request *request)
 {
 	struct blk_worker *worker = request->worker;
-	struct blk_request *next;
 
 	worker->bounce_free[worker->bounce_free_count++] = request->bounce;
 	request->bounce = NULL;
-	if (list_empty(&worker->bounce_waiting))
-		return;
-	next = container_of(worker->bounce_waiting.next, struct blk_request, waiting);
-	list_remove(&next->waiting);
-	take_bounce(next);
-	run(next);
+	start_waiting(worker);
 }
 
 static void end(struct blk_request *request, bool good)
