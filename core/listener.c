@@ -3,7 +3,6 @@
 #include "core/listener.h"
 
 #include <fcntl.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -154,16 +153,11 @@ static int make_nonblocking(int fd)
 
 int listener_open_fd(struct listener *listener, int fd)
 {
-	int error;
-
 	listener_init(listener, NULL);
 	if (!socket_option_is(fd, SO_DOMAIN, AF_UNIX) ||
 	    !socket_option_is(fd, SO_TYPE, SOCK_STREAM))
 		return log_errno(-ENOTSOCK, "--fd %d is not an open unix stream socket", fd);
 	refuse_extras(fd);
-	error = sys_int(fcntl(fd, F_SETFL, O_NONBLOCK)); // accept must not wait, lest it miss a signal
-	if (error)
-		return log_errno(error, "--fd %d cannot be made nonblocking", fd);
 	if (socket_option_is(fd, SO_ACCEPTCONN, 1))
 		listener->fd = fd;
 	else

@@ -13,12 +13,19 @@ enum { LINE_MAX_LEN = 1024, LINES_PER_SECOND = 100 };
 static const char *log_name = "vhost-multi";
 static enum log_level log_most = LOG_LEVEL_INFO;
 static int log_pid;
+static const char *log_line_end = "\n";
 
 void log_init(const char *name, enum log_level level)
 {
 	log_name = name;
 	log_most = level;
 	log_pid = (int)getpid();
+}
+
+void log_set_line_end(const char *end)
+{
+	assert(strlen(end) <= 2);
+	log_line_end = end;
 }
 
 static void append(char *line, size_t *len, const char *format, va_list arguments)
@@ -44,7 +51,7 @@ static bool has_room(unsigned *dropped)
 {
 	static u64 second;
 	static unsigned lines, lost;
-	u64 now = sys_clock_ns() / 1000000000;
+	u64 now = sys_clock_coarse_ns() / 1000000000;
 
 	if (__atomic_exchange_n(&second, now, __ATOMIC_RELAXED) != now)
 		__atomic_store_n(&lines, 0, __ATOMIC_RELAXED);
@@ -59,7 +66,7 @@ static bool has_room(unsigned *dropped)
 static void emit(enum log_level level, int error, const char *format, va_list arguments)
 {
 	static const char *const level_names[] = {"error: ", "warning: ", "", "debug: "};
-	char line[LINE_MAX_LEN + 1];
+	char line[LINE_MAX_LEN + 2];
 	size_t len = 0;
 	unsigned dropped = 0;
 
@@ -71,7 +78,8 @@ static void emit(enum log_level level, int error, const char *format, va_list ar
 	append(line, &len, format, arguments);
 	if (error < 0)
 		append_text(line, &len, ": %s", strerror(-error));
-	line[len++] = '\n';
+	for (const char *end = log_line_end; *end; end++)
+		line[len++] = *end;
 	long written = sys(write(STDERR_FILENO, line, len));
 
 	(void)written; // nobody is left to tell if standard error is gone

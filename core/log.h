@@ -10,6 +10,10 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 // shown. Control thread, before any other thread exists.
 void log_init(const char *name, enum log_level level);
 
+// What ends each line (kept by reference): "\n" unless said otherwise, "\r\n" on a terminal that is raw. Control
+// thread, while no other thread exists.
+void log_set_line_end(const char *end);
+
 // Writes one line; longer than 1 KiB is cut. Of more than 100 in a second the rest is only counted, but for
 // debug level. Any thread.
 printf_like(2, 3) void log_line(enum log_level level, const char *format, ...);

@@ -101,7 +101,7 @@ void queue_start(struct queue *queue, const struct guest_memory *memory, u64 fea
 	int error;
 
 	if (queue->running || !queue->started || !queue->enabled || !queue->have_addr ||
-	    queue->layout.num == 0 || memory->count == 0)
+	    !queue->have_base || queue->layout.num == 0 || memory->count == 0)
 		return;
 	error = vring_place(&queue->vring, memory, &queue->layout, features, queue->base);
 	if (error) {
@@ -125,25 +125,32 @@ void queue_stop(struct queue *queue)
 	queue->base = queue->vring.last_avail;
 }
 
+// So that no message of the next setup finds the ring running with what is left of this one.
+static void forget_setup(struct queue *queue)
+{
+	queue->layout = (struct vring_layout){0};
+	queue->have_addr = false;
+	queue->have_base = false;
+	queue->started = false;
+	queue->misplaced = false;
+	queue->vring.broken = false;
+}
+
 void queue_reset(struct queue *queue)
 {
 	assert(!queue->running);
 	close_fd(&queue->kick_fd);
 	vring_set_call_fd(&queue->vring, -1);
 	vring_set_err_fd(&queue->vring, -1);
-	queue->layout = (struct vring_layout){0};
-	queue->have_addr = false;
+	forget_setup(queue);
 	queue->base = 0;
-	queue->started = false;
 	queue->enabled = false;
-	queue->vring.broken = false;
 }
 
 u16 queue_take_base(struct queue *queue)
 {
 	queue_stop(queue);
-	queue->started = false;
-	queue->vring.broken = false;
+	forget_setup(queue);
 	return queue->base;
 }
 

@@ -14,7 +14,7 @@ struct queue {
 
 	// what the front-end has said so far, in whatever order
 	struct vring_layout layout; // num 0: not yet said
-	bool have_addr;
+	bool have_addr, have_base;
 	u16 base;
 	int kick_fd; // -1: none
 	bool started, enabled;
@@ -42,7 +42,7 @@ void queue_stop(struct queue *queue);
 // Forgets all that a front-end has said, and closes its fds. The queue must not run.
 void queue_reset(struct queue *queue);
 
-// Stops the ring for good, as the front-end asks: the next available entry. It may be set up anew.
+// Stops the ring for good, as the front-end asks: the next available entry. It must be set up anew, in any order.
 u16 queue_take_base(struct queue *queue);
 
 // Each owns the fd from here on; -1: none. The queue must not run when the kick fd changes. A new call fd is

@@ -73,6 +73,7 @@ int request_set_vring_base(struct session *session, struct message *message, str
 		return log_errno(-EINVAL, "SET_VRING_BASE: %u is not an index of a split ring",
 				 message->payload.state.num);
 	state_queue(session, message)->base = (u16)message->payload.state.num;
+	state_queue(session, message)->have_base = true;
 	return 0;
 }
 

@@ -183,7 +183,7 @@ static void watch_listener(struct server *server, bool wanted)
 static int seek_front_end(struct server *server)
 {
 	bool calls = server->listener->connects;
-	u64 now = sys_clock_ns();
+	u64 now = sys_clock_coarse_ns();
 	int wait_ms = server->call_back_ms;
 	int fd;
 

@@ -86,7 +86,7 @@ static void tell_config_change(struct session *session)
 
 void session_start_queues(struct session *session)
 {
-	for (unsigned i = 0; i < session->queue_count; i++)
+	for (unsigned i = 0; session->features && i < session->queue_count; i++)
 		queue_start(&session->queues[i], &session->memory, session->features);
 	tell_config_change(session);
 }

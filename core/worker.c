@@ -4,9 +4,19 @@
 #include "core/worker.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 
 #include "core/sys.h"
+
+enum { PATIENCE_MS = 200, INTERRUPT_SIGNAL = SIGUSR1 };
+
+// That it has a handler is all that is needed.
+static void interrupted(int number)
+{
+	(void)number;
+}
 
 static void woken(struct watch *watch, u32 events)
 {
@@ -44,7 +54,10 @@ void worker_call(struct worker *worker, void (*function)(void *context), void *c
 	__atomic_store_n(&worker->call, function, __ATOMIC_RELEASE);
 	sys_event_signal(worker->call_fd);
 	while (__atomic_load_n(&worker->call, __ATOMIC_ACQUIRE))
-		epoll_pwait(worker->done_epoll_fd, &event, 1, -1, NULL);
+		// a worker may wait for an fd that the front-end has made a blocking one: that ends so
+		if (epoll_pwait(worker->done_epoll_fd, &event, 1, PATIENCE_MS, NULL) == 0 &&
+		    worker->thread_id > 0)
+			syscall(SYS_tgkill, worker->process_id, worker->thread_id, INTERRUPT_SIGNAL);
 }
 
 static void close_fds(struct worker *worker)
@@ -87,7 +100,18 @@ static int pin_thread(pthread_t thread, int cpu)
 
 static int start_thread(struct worker *worker)
 {
+	const struct sigaction interrupt = {.sa_handler = interrupted};
+
+	sigaction(INTERRUPT_SIGNAL, &interrupt, NULL);
 	return -pthread_create(&worker->thread, NULL, serve, worker);
+}
+
+static void note_thread(void *context)
+{
+	struct worker *worker = context;
+
+	worker->process_id = (pid_t)syscall(SYS_getpid);
+	worker->thread_id = (pid_t)syscall(SYS_gettid);
 }
 
 static void leave(void *context)
@@ -120,6 +144,7 @@ int worker_start(struct worker *worker, unsigned index, int cpu)
 		close_fds(worker);
 		return error;
 	}
+	worker_call(worker, note_thread, worker);
 	error = pin_thread(worker->thread, cpu);
 	if (error)
 		worker_stop(worker);

@@ -12,6 +12,7 @@ struct worker {
 	void *device_data;	// the device's per-worker state; the device owns it
 
 	pthread_t thread;
+	pid_t process_id, thread_id; // 0: not yet known
 	int call_fd, done_fd, done_epoll_fd;
 	struct watch call_watch;
 	void (*call)(void *context); // set by control, cleared by the worker when it has run
