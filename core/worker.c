@@ -5,8 +5,23 @@
 
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 #include "core/sys.h"
+
+const struct syscall_rule worker_rules[] = {
+	RULE(epoll_pwait, "waits for kicks"),
+	RULE(epoll_ctl, "watches kick eventfds as rings start and stop"),
+	RULE(write, "signals eventfds, logs"),
+	RULE(close, "gives back a ring's eventfds"),
+	RULE(clock_gettime, "where the vDSO cannot tell the time"),
+	RULE(rt_sigreturn, "SIGTERM and SIGBUS handlers end"),
+	RULE(exit_group, "the SIGBUS handler gives up"),
+	RULE_IF(mmap, "a page for guest memory that has gone",
+		ARGUMENT_INT_IS(2, PROT_READ | PROT_WRITE), ARGUMENT_INT_IS(3, MAP_SHARED | MAP_FIXED),
+		ARGUMENT_INT_IS(4, RULE_REPLACEMENT_FD)),
+};
+const size_t worker_rule_count = ARRAY_SIZE(worker_rules);
 
 static void woken(struct watch *watch, u32 events)
 {
