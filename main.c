@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "applets/common.h"
+#include "core/keeper.h"
 #include "core/log.h"
+#include "core/memory_fault.h"
 #include "core/server.h"
+#include "seccomp/sandbox.h"
 
 // What the exit status tells.
 enum {
@@ -14,8 +17,15 @@ enum {
 	EXIT_USAGE = 2,
 	EXIT_DEVICE = 3,   // the device could not be opened
 	EXIT_SOCKET = 4,   // the socket could not
+	EXIT_SANDBOX = 5,  // the sandbox did not come up to what was asked
 	EXIT_PROTOCOL = 6, // the only front-end broke the protocol
 	EXIT_NO_APPLET = 127,
+};
+
+enum {
+	MOST_INHERITED = 64,
+	BASE_FDS = 96,	  // ours, and those of one message
+	FDS_OF_QUEUE = 3, // kick, call, err
 };
 
 struct invocation {
@@ -104,6 +114,16 @@ static int parse_cpus(struct invocation *invocation)
 }
 
 // True if the process was only asked to print something.
+static void report_sandbox(const struct applet *applet)
+{
+	size_t count;
+	const struct syscall_rule *rules = applet->rules(NULL, &count);
+
+	print_rules("control", server_rules, server_rule_count);
+	print_rules("worker", worker_rules, worker_rule_count);
+	print_rules("worker", rules, count);
+}
+
 static bool print_asked(const struct invocation *invocation)
 {
 	const struct common_options *common = &invocation->common;
@@ -114,6 +134,8 @@ static bool print_asked(const struct invocation *invocation)
 		print_list();
 	else if (invocation->applet && common->help)
 		print_applet_help(invocation->applet);
+	else if (invocation->applet && common->sandbox_report)
+		report_sandbox(invocation->applet);
 	else if (!invocation->applet)
 		print_usage();
 	else
@@ -135,46 +157,143 @@ static int open_listener(struct listener *listener, const struct common_options 
 	return listener_open_fd(listener, (int)common->fd);
 }
 
-static int serve(const struct invocation *invocation, struct device *device,
-		 struct listener *listener)
+// The keeper needs the socket's folder, so all that it gives up is what it has no use for.
+static void lock_keeper(void *context)
 {
-	static struct server server; // too large for a stack
+	static struct sandbox_filter filter;
+	struct sandbox *sandbox = context;
+	const struct sandbox_table table = {keeper_rules, keeper_rule_count};
+	const struct sandbox_fds fds = {-1, -1, -1};
+
+	if (sandbox_compile(sandbox, &filter, &table, 1, &fds) || sandbox_lock_keeper(sandbox) ||
+	    sandbox_install(sandbox, &filter))
+		_exit(EXIT_SANDBOX);
+}
+
+// A worker's thread installs its filter.
+struct installation {
+	struct sandbox *sandbox;
+	struct sandbox_filter filter;
+	int error;
+};
+
+static void install(void *context)
+{
+	struct installation *installation = context;
+
+	if (!installation->error)
+		installation->error = sandbox_install(installation->sandbox, &installation->filter);
+}
+
+static int compile(struct sandbox *sandbox, const struct invocation *invocation,
+		   struct device *device, const struct listener *listener,
+		   struct sandbox_filter *control, struct sandbox_filter *worker)
+{
+	const struct sandbox_fds fds = {.replacement = memory_fault_fd(),
+					.device = device->main_fd,
+					.listener = listener->fd};
+	const struct sandbox_table control_table = {server_rules, server_rule_count};
+	struct sandbox_table worker_tables[] = {{worker_rules, worker_rule_count}, {0}};
+	int error = sandbox_compile(sandbox, control, &control_table, 1, &fds);
+
+	worker_tables[1].rules = invocation->applet->rules(device, &worker_tables[1].count);
+	return error ? error : sandbox_compile(sandbox, worker, worker_tables, 2, &fds);
+}
+
+// The last steps of the lockdown: each kind of thread gets its filter.
+static int lock_threads(struct sandbox *sandbox, const struct invocation *invocation,
+			struct server *server)
+{
+	static struct sandbox_filter control;
+	static struct installation installation;
+	unsigned queues = server->session.queue_count;
+	int error;
+
+	installation.sandbox = sandbox;
+	error = compile(sandbox, invocation, server->device, server->listener, &control,
+			&installation.filter);
+	if (!error)
+		error = sandbox_limit(sandbox, BASE_FDS + FDS_OF_QUEUE * queues,
+				      server->device->kernel_threads);
+	if (error)
+		return error;
+	server_on_workers(server, install, &installation);
+	return installation.error ? installation.error : sandbox_install(sandbox, &control);
+}
+
+static int start(struct sandbox *sandbox, const struct invocation *invocation,
+		 struct server *server, struct device *device, struct listener *listener)
+{
 	const struct server_options options = {
 		.workers = (unsigned)invocation->common.workers,
 		.cpus = invocation->cpus,
 		.cpu_count = invocation->cpu_count,
 		.exit_on_disconnect = invocation->common.on_disconnect == ON_DISCONNECT_EXIT,
 	};
-	int error = server_init(&server, device, listener, &options);
 
-	if (error)
+	if (sandbox->mode != SANDBOX_NONE && keeper_start(listener, lock_keeper, sandbox))
 		return EXIT_FAILED;
-	if (listener->path)
-		log_info("%s %s", listener->connects ? "calling" : "listening on", listener->path);
-	error = server_serve(&server);
+	if (sandbox_isolate(sandbox))
+		return EXIT_SANDBOX;
+	if (server_init(server, device, listener, &options))
+		return EXIT_FAILED;
+	return lock_threads(sandbox, invocation, server) ? EXIT_SANDBOX : EXIT_OK;
+}
+
+// Once locked in, the process does not take itself apart: it drains, has the socket removed, and ends.
+static int serve(struct sandbox *sandbox, const struct invocation *invocation,
+		 struct device *device, struct listener *listener)
+{
+	static struct server server; // too large for a stack
+	int status = start(sandbox, invocation, &server, device, listener);
+
+	if (status == EXIT_OK) {
+		sandbox_report(sandbox);
+		if (listener->path)
+			log_info("%s %s", listener->connects ? "calling" : "listening on",
+				 listener->path);
+		status = server_serve(&server) ? EXIT_PROTOCOL : EXIT_OK;
+	}
 	listener_close(listener); // before the drain: nobody should connect to who is ending
-	server_fini(&server);
-	return error ? EXIT_PROTOCOL : EXIT_OK;
+	server_drain(&server);
+	_exit(status);
+}
+
+static int prepare(struct sandbox *sandbox, const struct invocation *invocation)
+{
+	const struct sandbox_options options = {
+		.mode = (enum sandbox_mode)invocation->common.sandbox,
+		.user = invocation->common.user,
+		.group = invocation->common.group,
+		.netns = invocation->common.netns};
+	int keep[MOST_INHERITED];
+	unsigned count = 0;
+
+	if (invocation->common.fd != OPTION_UNSET)
+		keep[count++] = (int)invocation->common.fd;
+	if (invocation->applet->inherited_fds)
+		count += invocation->applet->inherited_fds(invocation->values, keep + count,
+							   MOST_INHERITED - count);
+	return sandbox_prepare(sandbox, &options, keep, count);
 }
 
 static int run(const struct invocation *invocation)
 {
 	const struct applet_arguments arguments = {.values = invocation->values,
 						   .socket = invocation->common.socket};
+	static struct sandbox sandbox;
 	struct listener listener;
 	struct device *device;
-	int status;
 
+	if (prepare(&sandbox, invocation))
+		return EXIT_SANDBOX;
 	if (invocation->applet->open(&arguments, &device))
 		return EXIT_DEVICE;
 	if (open_listener(&listener, &invocation->common)) {
 		invocation->applet->close(device);
 		return EXIT_SOCKET;
 	}
-	status = serve(invocation, device, &listener);
-	listener_close(&listener);
-	invocation->applet->close(device);
-	return status;
+	return serve(&sandbox, invocation, device, &listener);
 }
 
 // vhost-user.rst, "Backend program conventions": then all else that is asked for is ignored.

@@ -4,6 +4,7 @@
 
 #include "applets/options.h"
 #include "core/device.h"
+#include "seccomp/rule.h"
 
 // What the command line says to an applet.
 struct applet_arguments {
@@ -20,6 +21,13 @@ struct applet {
 	const struct option *options;
 	size_t option_count;
 	size_t values_size; // bytes of the struct that the options' values go to
+
+	// The system calls that the device makes on its workers after open, each with its reason; RULE_DEVICE_FD stands
+	// for device->main_fd. device NULL: all that it ever may. *count: how many.
+	const struct syscall_rule *(*rules)(const struct device *device, size_t *count);
+
+	// Optional. The fds that the options name, which the process was started with: at most `most` to fds; answers how many.
+	unsigned (*inherited_fds)(const void *values, int *fds, unsigned most);
 
 	// Opens all that the device needs, as the command line says. 0 and *device, or -errno with the reason
 	// logged. Control thread, before the lockdown.

@@ -32,6 +32,17 @@ const struct option common_option_table[] = {
 	{.name = "cpus", .type = OPTION_TEXT, .argument = "LIST",
 	 .help = "processors for the workers in turn, such as 2,4-7",
 	 .offset = offsetof(struct common_options, cpus)},
+	{.name = "sandbox", .type = OPTION_CHOICE, .choices = "strict|best-effort|none", .initial = "strict",
+	 .help = "what to do if the host hinders it",
+	 .offset = offsetof(struct common_options, sandbox)},
+	{.name = "user", .type = OPTION_TEXT, .argument = "NAME", .help = "run as [nobody, if started as root]",
+	 .offset = offsetof(struct common_options, user)},
+	{.name = "group", .type = OPTION_TEXT, .argument = "NAME", .help = "and with this group",
+	 .offset = offsetof(struct common_options, group)},
+	{.name = "netns", .type = OPTION_TEXT, .argument = "PATH", .help = "join this network namespace [a new one]",
+	 .offset = offsetof(struct common_options, netns)},
+	{.name = "sandbox-report", .type = OPTION_FLAG, .help = "print the system calls of each thread",
+	 .offset = offsetof(struct common_options, sandbox_report)},
 	{.name = "log-level", .type = OPTION_CHOICE, .choices = "error|warning|info|debug", .initial = "info",
 	 .help = "",
 	 .offset = offsetof(struct common_options, log_level)},
@@ -51,7 +62,7 @@ const struct option common_option_table[] = {
 // clang-format on
 
 const size_t common_option_count = ARRAY_SIZE(common_option_table);
-const size_t serving_option_count = 10;
+const size_t serving_option_count = 15;
 
 #define APPLET(name) extern const struct applet name##_applet;
 #include "generated/applet_list.h"
@@ -135,4 +146,27 @@ int install_symlinks(const char *folder)
 		printf("%s -> %s\n", path, target);
 	}
 	return 0;
+}
+
+static void print_check(const struct syscall_check *check)
+{
+	static const char *const fds[] = {"REPLACEMENT-FD", "DEVICE-FD", "LISTENER-FD"};
+
+	printf(" arg%u", check->index);
+	if (check->mask != UINT64_MAX && check->mask != UINT32_MAX)
+		printf("&%#llx", (unsigned long long)check->mask);
+	if (check->value >= RULE_REPLACEMENT_FD && check->value <= RULE_LISTENER_FD)
+		printf("=%s", fds[check->value - RULE_REPLACEMENT_FD]);
+	else
+		printf("=%#llx", (unsigned long long)check->value);
+}
+
+void print_rules(const char *thread, const struct syscall_rule *rules, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		printf("%s %s", thread, rules[i].name);
+		for (unsigned c = 0; c < rules[i].check_count; c++)
+			print_check(&rules[i].checks[c]);
+		printf(" # %s\n", rules[i].reason);
+	}
 }

@@ -8,7 +8,9 @@ struct common_options {
 	const char *socket, *connect, *cpus;
 	u64 fd, socket_mode, workers;
 	unsigned on_disconnect, log_level;
-	bool help, version, list, print_capabilities;
+	const char *user, *group, *netns;
+	unsigned sandbox;
+	bool help, version, list, print_capabilities, sandbox_report;
 	const char *install;
 };
 
@@ -29,6 +31,7 @@ void print_list(void);
 void print_usage(void);
 void print_applet_help(const struct applet *applet);
 void print_capabilities(const struct applet *applet);
+void print_rules(const char *thread, const struct syscall_rule *rules, size_t count);
 
 // Makes a symlink in `folder` to this program for each applet. 0 or -errno, logged.
 must_check int install_symlinks(const char *folder);

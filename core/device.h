@@ -19,12 +19,14 @@ struct device_ops;
 struct device {
 	const struct device_ops *ops;
 	int config_event_fd; // the core's
+	int main_fd; // what RULE_DEVICE_FD stands for in the applet's system calls; -1: nothing
+	bool kernel_threads; // the kernel makes threads for it, as for an io_uring
 };
 
 // The applet calls this before it hands its device out.
 static inline void device_init(struct device *device, const struct device_ops *ops)
 {
-	*device = (struct device){.ops = ops, .config_event_fd = -1};
+	*device = (struct device){.ops = ops, .config_event_fd = -1, .main_fd = -1};
 }
 
 // Says that what config() answers has changed, so that the front-end hears of it. Any thread.

@@ -58,7 +58,8 @@ static int check_file(int fd, u64 len, u64 offset, u64 *block_len)
 				 " ends after its file of %#" PRIx64 " bytes",
 				 len, offset, (u64)file.st_size);
 	*block_len = (u64)sysconf(_SC_PAGESIZE);
-	if (is_power_of_two((u64)file.st_blksize) && (u64)file.st_blksize > *block_len)
+	if (is_power_of_two((u64)file.st_blksize) && (u64)file.st_blksize > *block_len &&
+	    file.st_blksize <= GUEST_MEMORY_MAX_BLOCK)
 		*block_len = (u64)file.st_blksize; // huge pages can only be mapped whole
 	return 0;
 }
@@ -74,9 +75,9 @@ static int map_region(struct guest_region *region, u64 offset, u64 block_len, in
 		return log_errno(-errno,
 				 "cannot map memory region at %#" PRIx64 " of %#" PRIx64 " bytes",
 				 region->guest.value, region->len);
-	madvise(map, map_len, MADV_DONTDUMP); // the guest's secrets do not belong into our core
 	region->map = map;
 	region->map_len = map_len;
+	region->block_len = block_len;
 	region->host = (u8 *)map + before;
 	return 0;
 }

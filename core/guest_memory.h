@@ -18,6 +18,9 @@ struct frontend_addr {
 // What GET_MAX_MEM_SLOTS answers; the kernel's vhost default.
 enum { GUEST_MEMORY_SLOTS = 509 };
 
+// The largest page of a file that can be shared: 1 GiB, in hugetlbfs.
+#define GUEST_MEMORY_MAX_BLOCK (INT64_C(1) << 30)
+
 struct guest_region {
 	struct guest_addr guest;
 	struct frontend_addr frontend;
@@ -25,6 +28,7 @@ struct guest_region {
 	u8 *host;  // where the region's first byte is mapped here
 	void *map; // the whole mapping, which may begin and end outside the region
 	size_t map_len;
+	u64 block_len; // bytes of a page of the file; a power of two
 };
 
 // Regions are sorted by guest address and overlap in neither address space.

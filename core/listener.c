@@ -11,13 +11,14 @@
 #include "core/sys.h"
 
 enum { BACKLOG = 16 };
+enum { KEEPER_CALL = 'c', KEEPER_REMOVE = 'r' };
 #ifndef SO_PASSPIDFD
 enum { SO_PASSPIDFD = 76 }; // since Linux 6.5; older kernels refuse it, and older headers lack it
 #endif
 
 static void listener_init(struct listener *listener, const char *path)
 {
-	*listener = (struct listener){.fd = -1, .connected_fd = -1, .path = path};
+	*listener = (struct listener){.fd = -1, .connected_fd = -1, .path = path, .keeper_fd = -1};
 }
 
 static int make_address(const char *path, struct sockaddr_un *address)
@@ -174,14 +175,83 @@ int listener_open_client(struct listener *listener, const char *path)
 	return make_address(path, &address);
 }
 
-static int call_peer(const struct listener *listener)
+static int call_directly(const struct listener *listener)
 {
 	struct sockaddr_un address;
 	int fd = make_address(listener->path, &address);
 
-	if (fd)
-		return fd;
-	fd = try_connect(&address);
+	return fd ? fd : try_connect(&address);
+}
+
+// One int travels between keeper and listener, with an fd if it is 0 and was asked for.
+static void send_result(int socket, int result, int fd)
+{
+	union {
+		struct cmsghdr header;
+		u8 bytes[CMSG_SPACE(sizeof(int))];
+	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
+				.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS}};
+	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
+	struct msghdr message = {.msg_iov = &segment, .msg_iovlen = 1};
+	long sent;
+
+	if (fd >= 0) {
+		message.msg_control = control.bytes;
+		message.msg_controllen = sizeof(control.bytes);
+		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+	}
+	sent = sys(sendmsg(socket, &message, MSG_NOSIGNAL));
+	(void)sent; // who asked has ended, or will find out by itself
+}
+
+static int receive_result(int socket)
+{
+	union {
+		struct cmsghdr header;
+		u8 bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	int result, fd;
+	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
+	struct msghdr message = {.msg_iov = &segment,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes)};
+	long count = sys(recvmsg(socket, &message, MSG_CMSG_CLOEXEC));
+
+	if (count != sizeof(result))
+		return count < 0 ? (int)count : -EPIPE;
+	if (result != 0 || !CMSG_FIRSTHDR(&message))
+		return result;
+	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
+	return fd;
+}
+
+static int ask_keeper(const struct listener *listener, u8 command)
+{
+	struct iovec segment = {.iov_base = &command, .iov_len = sizeof(command)};
+	struct msghdr message = {.msg_iov = &segment, .msg_iovlen = 1};
+	long sent = sys(sendmsg(listener->keeper_fd, &message, MSG_NOSIGNAL));
+
+	return sent < 0 ? (int)sent : receive_result(listener->keeper_fd);
+}
+
+void listener_keeper_do(const struct listener *listener, int fd, u8 command)
+{
+	cleanup_fd int peer = -1;
+
+	if (command == KEEPER_CALL)
+		peer = call_directly(listener);
+	else
+		listener_remove_file(listener);
+	send_result(fd, command == KEEPER_CALL && peer < 0 ? peer : 0, peer);
+}
+
+static int call_peer(const struct listener *listener)
+{
+	int fd = listener->keeper_fd >= 0 ? ask_keeper(listener, KEEPER_CALL)
+					  : call_directly(listener);
+
 	return fd == -ENOENT || fd == -ECONNREFUSED ? -EAGAIN : fd;
 }
 
@@ -206,19 +276,24 @@ int listener_accept(struct listener *listener)
 	return fd;
 }
 
-static void remove_socket_file(const struct listener *listener)
+void listener_remove_file(const struct listener *listener)
 {
 	struct stat file;
 
-	if (lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
-	    file.st_ino == listener->inode)
+	if (!listener->connects && lstat(listener->path, &file) == 0 &&
+	    file.st_dev == listener->device && file.st_ino == listener->inode)
 		unlink(listener->path);
 }
 
 void listener_close(struct listener *listener)
 {
-	if (listener->path && !listener->connects && listener->fd >= 0)
-		remove_socket_file(listener);
-	close_fd(&listener->fd);
+	bool made = listener->path && !listener->connects && listener->fd >= 0;
+
+	close_fd(&listener->fd); // first: nobody is to connect to who will not accept
 	close_fd(&listener->connected_fd);
+	if (made && listener->keeper_fd >= 0)
+		(void)!ask_keeper(listener, KEEPER_REMOVE);
+	else if (made)
+		listener_remove_file(listener);
+	close_fd(&listener->keeper_fd);
 }

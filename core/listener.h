@@ -14,6 +14,7 @@ struct listener {
 	bool connects;	  // we call the peer at `path`
 	dev_t device;	  // which file we made, so that we remove no other
 	ino_t inode;
+	int keeper_fd; // a socket to the process that calls and removes for us; -1: we do
 };
 
 // Makes a socket file with these permissions and listens. A file that a dead process left is replaced; one that
@@ -32,3 +33,9 @@ must_check int listener_accept(struct listener *listener);
 
 // Removes the socket file, if it is still ours, and closes.
 void listener_close(struct listener *listener);
+
+// ---- for the keeper ----
+
+// Does what the listener asked of its keeper by this command, and answers on `fd`.
+void listener_keeper_do(const struct listener *listener, int fd, u8 command);
+void listener_remove_file(const struct listener *listener);

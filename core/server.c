@@ -4,12 +4,41 @@
 
 #include <signal.h>
 #include <string.h>
+#include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 
 #include "core/device_setup.h"
 #include "core/log.h"
+#include "core/memory_fault.h"
 #include "core/requests.h"
 #include "core/sys.h"
+
+const struct syscall_rule server_rules[] = {
+	RULE(recvmsg, "takes messages with their fds; answers of the keeper"),
+	RULE(sendmsg, "replies; asks the keeper"),
+	RULE(epoll_pwait, "waits for messages, front-ends, workers"),
+	RULE(epoll_ctl, "watches the connection and the listener"),
+	RULE(write, "wakes workers, tries eventfds, logs"),
+	RULE(close, "gives back fds of messages and connections"),
+	RULE(munmap, "guest memory, when the front-end takes it back"),
+	RULE_IF(mmap, "guest memory", ARGUMENT_INT_IS(2, PROT_READ | PROT_WRITE),
+		ARGUMENT_INT_IS(3, MAP_SHARED | MAP_NORESERVE)),
+	RULE_IF(mmap, "a page for guest memory that has gone",
+		ARGUMENT_INT_IS(2, PROT_READ | PROT_WRITE),
+		ARGUMENT_INT_IS(3, MAP_SHARED | MAP_FIXED),
+		ARGUMENT_INT_IS(4, RULE_REPLACEMENT_FD)),
+	RULE(fstat, "what kind of file a front-end sent, and its size"),
+	RULE_IF(fcntl, "whether a file can be written", ARGUMENT_INT_IS(1, F_GETFL)),
+	RULE_IF(fcntl, "makes a notification fd nonblocking", ARGUMENT_INT_IS(1, F_SETFL),
+		{2, O_NONBLOCK | O_ASYNC | O_DIRECT, O_NONBLOCK}),
+	RULE_IF(accept4, "takes the next front-end", ARGUMENT_INT_IS(0, RULE_LISTENER_FD)),
+	RULE_IF(tgkill, "interrupts a worker that a front-end has made wait",
+		ARGUMENT_INT_IS(2, SIGUSR1)),
+	RULE(rt_sigreturn, "SIGTERM and SIGBUS handlers end"),
+	RULE(exit_group, "ends the process"),
+};
+const size_t server_rule_count = ARRAY_SIZE(server_rules);
 
 enum {
 	TURN_MESSAGES = 32,	 // handled before signals and other events are looked for
@@ -131,6 +160,19 @@ static void config_changed(struct watch *watch, u32 events)
 	session_config_changed(&server->session);
 }
 
+// The guest's memory cannot be relied on any more, so this front-end is done.
+static void memory_gone(struct watch *watch, u32 events)
+{
+	struct server *server = container_of(watch, struct server, fault_watch);
+
+	(void)events;
+	if (connection_is_open(&server->connection))
+		disconnect(server,
+			   log_errno(-EFAULT, "guest memory has gone: the front-end truncated "
+					      "it, or the host has none left"));
+	memory_fault_clear();
+}
+
 static void woken(struct watch *watch, u32 events)
 {
 	(void)watch; // server_serve looks in every turn for what there is to do
@@ -160,8 +202,14 @@ static int open_events(struct server *server)
 	error = open_event(server, &stop_event_fd, &server->stop_watch, woken);
 	if (error)
 		return error;
-	return open_event(server, &server->device->config_event_fd, &server->config_watch,
-			  config_changed);
+	error = open_event(server, &server->device->config_event_fd, &server->config_watch,
+			   config_changed);
+	if (error)
+		return error;
+	error = open_event(server, &server->fault_event_fd, &server->fault_watch, memory_gone);
+	if (error)
+		return error;
+	return memory_fault_catch(&server->session.memory, server->fault_event_fd);
 }
 
 // While a front-end is served, the next ones wait in the backlog.
@@ -228,6 +276,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->listener = listener;
 	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
 	server->connection.fd = -1;
+	server->fault_event_fd = -1;
 	server->listener_watch.ready = woken;
 	server->connection_watch.ready = connection_ready;
 	server->call_back_ms = CALL_BACK_FIRST_MS;
@@ -243,16 +292,28 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	return error;
 }
 
+void server_drain(struct server *server)
+{
+	if (!connection_is_open(&server->connection))
+		return;
+	session_reset(&server->session);
+	connection_close(&server->connection);
+}
+
+void server_on_workers(struct server *server, void (*function)(void *context), void *context)
+{
+	for (unsigned i = 0; i < server->worker_count; i++)
+		worker_call(&server->workers[i], function, context);
+}
+
 void server_fini(struct server *server)
 {
-	if (connection_is_open(&server->connection)) {
-		session_reset(&server->session);
-		connection_close(&server->connection);
-	}
+	server_drain(server);
 	session_fini(&server->session);
 	while (server->worker_count > 0)
 		stop_worker(server, &server->workers[--server->worker_count]);
 	close_fd(&server->device->config_event_fd);
+	close_fd(&server->fault_event_fd);
 	close_fd(&stop_event_fd);
 	event_loop_fini(&server->loop);
 }

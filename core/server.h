@@ -24,7 +24,8 @@ struct server {
 	struct session session;
 	struct connection connection;
 	struct event_loop loop;
-	struct watch listener_watch, connection_watch, config_watch, stop_watch;
+	struct watch listener_watch, connection_watch, config_watch, stop_watch, fault_watch;
+	int fault_event_fd;
 	bool listener_watched;
 	int call_back_ms; // until a peer that we call is called again
 	u64 call_at_ns;
@@ -40,6 +41,16 @@ must_check int server_init(struct server *server, struct device *device, struct 
 // Serves until SIGTERM, SIGINT, or the last front-end has gone. A front-end that disconnects, even in the middle
 // of a message, is no error: 0. -errno if the only front-end broke the protocol, or none can be had.
 must_check int server_serve(struct server *server);
+
+// Finishes what is in flight and lets go of the front-end. All that a process needs to do that then ends.
+void server_drain(struct server *server);
+
+// Runs the function on each worker in turn.
+void server_on_workers(struct server *server, void (*function)(void *context), void *context);
+
+// The system calls that the control thread makes from server_serve on.
+extern const struct syscall_rule server_rules[];
+extern const size_t server_rule_count;
 
 // Drains, ends the workers and gives everything back.
 void server_fini(struct server *server);

@@ -4,6 +4,7 @@
 #include "core/vring_setup.h"
 
 #include "core/log.h"
+#include "core/memory_fault.h"
 #include "core/sys.h"
 
 // 2.7.7 "Used Buffer Notification Suppression": used_event, behind the available ring
@@ -205,6 +206,10 @@ struct chain *vring_pop(struct vring *vring)
 	do {
 		if (unlikely(vring->broken))
 			return NULL;
+		if (unlikely(memory_fault_happened())) {
+			vring_break(vring, "guest memory has gone");
+			return NULL;
+		}
 		if (vring->turn_chains == 0 || vring->turn_bytes >= VRING_TURN_BYTES) {
 			vring->state = VRING_BUDGET;
 			return NULL;

@@ -6,11 +6,27 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "core/sys.h"
 
 enum { PATIENCE_MS = 200, INTERRUPT_SIGNAL = SIGUSR1 };
+
+const struct syscall_rule worker_rules[] = {
+	RULE(epoll_pwait, "waits for kicks"),
+	RULE(epoll_ctl, "watches kick eventfds as rings start and stop"),
+	RULE(write, "signals eventfds, logs"),
+	RULE(close, "gives back a ring's eventfds"),
+	RULE(clock_gettime, "where the vDSO cannot tell the time"),
+	RULE(rt_sigreturn, "SIGTERM and SIGBUS handlers end"),
+	RULE(exit_group, "the SIGBUS handler gives up"),
+	RULE_IF(mmap, "a page for guest memory that has gone",
+		ARGUMENT_INT_IS(2, PROT_READ | PROT_WRITE),
+		ARGUMENT_INT_IS(3, MAP_SHARED | MAP_FIXED),
+		ARGUMENT_INT_IS(4, RULE_REPLACEMENT_FD)),
+};
+const size_t worker_rule_count = ARRAY_SIZE(worker_rules);
 
 // That it has a handler is all that is needed.
 static void interrupted(int number)
@@ -57,7 +73,8 @@ void worker_call(struct worker *worker, void (*function)(void *context), void *c
 		// a worker may wait for an fd that the front-end has made a blocking one: that ends so
 		if (epoll_pwait(worker->done_epoll_fd, &event, 1, PATIENCE_MS, NULL) == 0 &&
 		    worker->thread_id > 0)
-			syscall(SYS_tgkill, worker->process_id, worker->thread_id, INTERRUPT_SIGNAL);
+			syscall(SYS_tgkill, worker->process_id, worker->thread_id,
+				INTERRUPT_SIGNAL);
 }
 
 static void close_fds(struct worker *worker)

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "core/event_loop.h"
+#include "seccomp/rule.h"
 
 struct worker {
 	struct event_loop loop; // the worker's own once it runs
@@ -19,6 +20,10 @@ struct worker {
 	void *call_context;
 	bool exiting;
 };
+
+// The system calls that a worker makes by itself, whatever it serves.
+extern const struct syscall_rule worker_rules[];
+extern const size_t worker_rule_count;
 
 // Starts a thread that serves `worker`, on processor `cpu` alone if that is not negative.
 // Control thread. 0 or -errno; after an error there is nothing to stop.

@@ -2,6 +2,7 @@
 // The blk applet: a disk (VIRTIO 1.3, 5.2 "Block Device"). Options, features, configuration, and the operations.
 #include "applets/blk/blk.h"
 
+#include <linux/falloc.h>
 #include <string.h>
 
 #include "applets/applet.h"
@@ -232,6 +233,31 @@ static const struct device_ops blk_ops = {
 	.queue_stop = blk_queue_stop,
 };
 
+static const struct syscall_rule blk_rule_table[] = {
+	RULE_IF(preadv2, "reads", ARGUMENT_INT_IS(0, RULE_DEVICE_FD)),
+	RULE_IF(fdatasync, "flushes", ARGUMENT_INT_IS(0, RULE_DEVICE_FD)),
+	RULE_IF(pwritev2, "writes", ARGUMENT_INT_IS(0, RULE_DEVICE_FD)),
+	RULE_IF(fallocate, "discards", ARGUMENT_INT_IS(0, RULE_DEVICE_FD),
+		ARGUMENT_INT_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)),
+	RULE_IF(fallocate, "writes zeroes", ARGUMENT_INT_IS(0, RULE_DEVICE_FD),
+		ARGUMENT_INT_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE)),
+	RULE(io_uring_enter,
+	     "hands requests to its ring, which allows reads, writes, fsync and fallocate of the disk"),
+};
+
+// Without the ring, its call; in front of that, what only a disk that can be written needs.
+static const struct syscall_rule *blk_rules(const struct device *device, size_t *count)
+{
+	const struct blk *blk = device ? blk_of_const(device) : NULL;
+
+	*count = ARRAY_SIZE(blk_rule_table);
+	if (blk && blk->engine == &blk_engine_sync)
+		*count -= 1;
+	if (blk && blk->engine == &blk_engine_sync && blk->read_only)
+		*count = 2;
+	return blk_rule_table;
+}
+
 static unsigned default_queues(void)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
@@ -286,6 +312,8 @@ static void set_range_limits(struct blk *blk, const struct blk_options *options)
 	const struct medium *medium = &blk->medium;
 	bool cheap = medium->can_zero || medium->fd < 0;
 
+	blk->device.main_fd = medium->fd;
+	blk->device.kernel_threads = blk->engine == &blk_engine_uring;
 	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
 		       (medium->can_punch || medium->fd < 0);
 	blk->max_zeroes_len = cheap ? BLK_ALLOCATED_ZEROES_LEN : BLK_WRITTEN_ZEROES_LEN;
@@ -362,6 +390,7 @@ const struct applet blk_applet = {
 	.options = blk_option_table,
 	.option_count = ARRAY_SIZE(blk_option_table),
 	.values_size = sizeof(struct blk_options),
+	.rules = blk_rules,
 	.open = blk_open,
 	.close = blk_close,
 };

@@ -181,9 +181,9 @@ static int open_ring(struct io_uring *ring, unsigned entries)
 {
 	struct io_uring_params fast = {.flags = IORING_SETUP_CQSIZE | IORING_SETUP_SINGLE_ISSUER |
 						IORING_SETUP_DEFER_TASKRUN |
-						IORING_SETUP_TASKRUN_FLAG,
+						IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_R_DISABLED,
 				       .cq_entries = entries * CQ_FACTOR};
-	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE,
+	struct io_uring_params plain = {.flags = IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED,
 					.cq_entries = entries * CQ_FACTOR};
 	int error = io_uring_queue_init_params(entries, ring, &fast);
 
@@ -200,6 +200,22 @@ bool blk_engine_uring_works(void)
 	return true;
 }
 
+// From here on the ring does these four things to the disk, and nothing else to anything.
+static int restrict_ring(struct io_uring *ring)
+{
+	struct io_uring_restriction allowed[] = {
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE},
+		{.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
+	};
+	int error = io_uring_register_restrictions(ring, allowed, ARRAY_SIZE(allowed));
+
+	return error ? error : io_uring_enable_rings(ring);
+}
+
 // With DEFER_TASKRUN the ring's own fd does not wake a poller; a registered eventfd does.
 static int prepare_ring(struct uring *uring, const struct blk_worker *worker)
 {
@@ -211,6 +227,8 @@ static int prepare_ring(struct uring *uring, const struct blk_worker *worker)
 	error = io_uring_register_eventfd(&uring->ring, uring->event_fd);
 	if (!error)
 		error = io_uring_register_files(&uring->ring, &worker->blk->medium.fd, 1);
+	if (!error)
+		error = restrict_ring(&uring->ring);
 	if (!error)
 		error = worker_watch(worker->worker, uring->event_fd, EPOLLIN | EPOLLET,
 				     &uring->watch);

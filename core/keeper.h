@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+// A small process beside ours that does for the listener what the lockdown takes from us: it removes our socket file when we end,
+// however we end, and calls the front-end. It reads nothing that a front-end sends, and ends when we do.
+#pragma once
+
+#include "core/listener.h"
+#include "seccomp/rule.h"
+
+// Forks, and makes the listener use the keeper from here on. `lock` runs in the new process before it serves. Control thread, before
+// any other exists. 0 or -errno, logged.
+must_check int keeper_start(struct listener *listener, void (*lock)(void *context), void *context);
+
+// The system calls that the keeper makes.
+extern const struct syscall_rule keeper_rules[];
+extern const size_t keeper_rule_count;

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The SIGBUS handler. It makes one system call: mmap of a page of our own over the one that has gone.
+#include "core/memory_fault.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+
+#include "core/log.h"
+#include "core/sys.h"
+
+static const struct guest_memory *guest_memory;
+static int replacement_fd = -1, fault_event_fd = -1;
+static bool happened;
+
+static const struct guest_region *find_region(const u8 *address)
+{
+	for (unsigned i = 0; guest_memory && i < guest_memory->count; i++) {
+		const struct guest_region *region = &guest_memory->regions[i];
+
+		if (address >= (u8 *)region->map && address < (u8 *)region->map + region->map_len)
+			return region;
+	}
+	return NULL;
+}
+
+static bool replace_block(const struct guest_region *region, const u8 *address)
+{
+	size_t offset = (size_t)(address - (u8 *)region->map) & ~(size_t)(region->block_len - 1);
+
+	return mmap((u8 *)region->map + offset, region->block_len, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_FIXED, replacement_fd, 0) != MAP_FAILED;
+}
+
+static void fault(int number, siginfo_t *info, void *context)
+{
+	int error = errno;
+	const struct guest_region *region = find_region(info->si_addr);
+
+	(void)number;
+	(void)context;
+	if (!region || !replace_block(region, info->si_addr))
+		_exit(128 + SIGBUS); // not the guest's memory: a fault of our own
+	__atomic_store_n(&happened, true, __ATOMIC_RELEASE);
+	sys_event_signal(fault_event_fd);
+	errno = error;
+}
+
+int memory_fault_catch(const struct guest_memory *memory, int event_fd)
+{
+	struct sigaction action = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO};
+
+	close_fd(&replacement_fd);
+	replacement_fd = sys_int(memfd_create("vhost-multi-gone", MFD_CLOEXEC));
+	if (replacement_fd < 0)
+		return log_errno(replacement_fd, "cannot make a memfd");
+	if (ftruncate(replacement_fd, GUEST_MEMORY_MAX_BLOCK) != 0)
+		return log_errno(-errno, "cannot size a memfd");
+	guest_memory = memory;
+	fault_event_fd = event_fd;
+	happened = false;
+	sigaction(SIGBUS, &action, NULL);
+	return 0;
+}
+
+bool memory_fault_happened(void)
+{
+	return __atomic_load_n(&happened, __ATOMIC_RELAXED);
+}
+
+void memory_fault_clear(void)
+{
+	__atomic_store_n(&happened, false, __ATOMIC_RELEASE);
+}
+
+int memory_fault_fd(void)
+{
+	return replacement_fd;
+}

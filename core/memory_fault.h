@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Guest memory that goes away under us: a front-end may truncate the file, or the host run out of pages. The kernel says
+// so by SIGBUS at the access; the page is replaced by one of our own, so that the access goes on, and the session is given up.
+#pragma once
+
+#include "core/guest_memory.h"
+
+// From now on an access to these regions does not end the process; event_fd is signalled instead. There is one such memory in
+// a process. Control thread, before any other exists. 0 or -errno, logged.
+must_check int memory_fault_catch(const struct guest_memory *memory, int event_fd);
+
+// True from the first such access until memory_fault_clear. Any thread.
+bool memory_fault_happened(void);
+void memory_fault_clear(void);
+
+// The fd that the replacing pages come from, for the filters; -1 before memory_fault_catch.
+int memory_fault_fd(void);

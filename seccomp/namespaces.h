@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Namespaces of our own and an empty root. Control thread, before any other exists.
+#pragma once
+
+#include "core/base.h"
+
+// Own mount, net, ipc, uts and cgroup namespaces; in a user namespace of our own if we may not otherwise. netns_fd: a network
+// namespace to join instead of a new one; -1: none. 0 or -errno, nothing logged.
+must_check int namespaces_enter(int netns_fd);
+
+// Makes an empty read-only file system our root and lets go of the old one. Needs namespaces_enter. 0 or -errno.
+must_check int namespaces_empty_root(void);

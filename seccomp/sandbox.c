@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps of the lockdown, in their order, and what is said when one fails.
+#include "seccomp/sandbox.h"
+
+#include <cap-ng.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/securebits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "core/log.h"
+#include "core/sys.h"
+#include "seccomp/landlock.h"
+#include "seccomp/namespaces.h"
+
+enum { NOBODY = 65534, SET_MDWE = 65, MDWE_REFUSE_EXEC_GAIN = 1 };
+
+static bool is_kept(int fd, const int *keep, unsigned keep_count)
+{
+	for (unsigned i = 0; i < keep_count; i++)
+		if (keep[i] == fd)
+			return true;
+	return fd <= STDERR_FILENO;
+}
+
+// Closes every gap between the kept fds, so that no list of open ones is needed.
+static void close_inherited(const int *keep, unsigned keep_count)
+{
+	unsigned first = STDERR_FILENO + 1;
+
+	for (int fd = STDERR_FILENO + 1; keep_count > 0 && fd <= INT16_MAX; fd++) {
+		if (!is_kept(fd, keep, keep_count))
+			continue;
+		if ((unsigned)fd > first)
+			syscall(SYS_close_range, first, (unsigned)fd - 1, 0);
+		first = (unsigned)fd + 1;
+	}
+	syscall(SYS_close_range, first, ~0U, 0);
+}
+
+static int find_user(struct sandbox *sandbox, const char *name)
+{
+	char *end;
+	unsigned long number = strtoul(name, &end, 10);
+	const struct passwd *entry = *end ? getpwnam(name) : NULL;
+
+	if (*end && !entry)
+		return log_errno(-EINVAL, "--user %s: no such user", name);
+	sandbox->uid = entry ? entry->pw_uid : (uid_t)number;
+	sandbox->gid = entry ? entry->pw_gid : sandbox->uid;
+	return 0;
+}
+
+static int find_group(struct sandbox *sandbox, const char *name)
+{
+	char *end;
+	unsigned long number = strtoul(name, &end, 10);
+	const struct group *entry = *end ? getgrnam(name) : NULL;
+
+	if (*end && !entry)
+		return log_errno(-EINVAL, "--group %s: no such group", name);
+	sandbox->gid = entry ? entry->gr_gid : (gid_t)number;
+	return 0;
+}
+
+int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *options, const int *keep,
+		    unsigned keep_count)
+{
+	int error = 0;
+
+	*sandbox = (struct sandbox){.mode = options->mode,
+				    .uid = NOBODY,
+				    .gid = NOBODY,
+				    .change_ids = geteuid() == 0,
+				    .netns_fd = -1};
+	close_inherited(keep, keep_count);
+	clearenv();
+	if (options->user)
+		error = find_user(sandbox, options->user);
+	if (!error && options->group)
+		error = find_group(sandbox, options->group);
+	if (error)
+		return error;
+	if (options->netns) {
+		sandbox->netns_fd = sys_int(open(options->netns, O_RDONLY | O_CLOEXEC));
+		if (sandbox->netns_fd < 0)
+			return log_errno(sandbox->netns_fd, "--netns: cannot open %s",
+					 options->netns);
+	}
+	return 0;
+}
+
+int sandbox_step_failed(struct sandbox *sandbox, const char *step, int error, const char *advice)
+{
+	size_t len = strlen(sandbox->missing);
+
+	snprintf(sandbox->missing + len, sizeof(sandbox->missing) - len, "%s%s", len ? "," : "",
+		 step);
+	if (sandbox->mode == SANDBOX_STRICT)
+		return log_errno(error, "sandbox: %s failed (%s), and --sandbox is strict", step,
+				 advice);
+	log_debug("sandbox: %s failed: %s", step, strerror(-error));
+	return 0;
+}
+
+static int drop_bounding(void)
+{
+	capng_clear(CAPNG_SELECT_BOTH);
+	return capng_apply(CAPNG_SELECT_BOUNDS) ? -EPERM : 0;
+}
+
+static int lock_securebits(void)
+{
+	return sys_int(prctl(PR_SET_SECUREBITS,
+			     SECBIT_NOROOT | SECBIT_NOROOT_LOCKED | SECBIT_NO_SETUID_FIXUP_LOCKED |
+				     SECBIT_KEEP_CAPS_LOCKED | SECBIT_NO_CAP_AMBIENT_RAISE |
+				     SECBIT_NO_CAP_AMBIENT_RAISE_LOCKED,
+			     0, 0, 0));
+}
+
+static int change_ids(const struct sandbox *sandbox)
+{
+	int error = 0;
+
+	if (!sandbox->change_ids)
+		return 0;
+	error = sys_int(setgroups(0, NULL));
+	if (!error)
+		error = sys_int(setresgid(sandbox->gid, sandbox->gid, sandbox->gid));
+	if (!error)
+		error = sys_int(setresuid(sandbox->uid, sandbox->uid, sandbox->uid));
+	return error;
+}
+
+static int drop_capabilities(void)
+{
+	capng_clear(CAPNG_SELECT_ALL);
+	return capng_apply(CAPNG_SELECT_CAPS) || capng_apply(CAPNG_SELECT_AMBIENT) ? -EPERM : 0;
+}
+
+// After the last change of ids, which would undo PR_SET_DUMPABLE.
+static int give_up_privileges(void)
+{
+	int error = sys_int(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+
+	if (!error)
+		error = sys_int(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
+	prctl(SET_MDWE, MDWE_REFUSE_EXEC_GAIN, 0, 0, 0); // Linux 6.3 has it
+	return error;
+}
+
+// A step and what to do if it fails.
+struct step {
+	const char *name, *advice;
+	int (*run)(const struct sandbox *sandbox);
+};
+
+static int step_namespaces(const struct sandbox *sandbox)
+{
+	return namespaces_enter(sandbox->netns_fd);
+}
+
+static int step_root(const struct sandbox *sandbox)
+{
+	(void)sandbox;
+	return namespaces_empty_root();
+}
+
+static int step_bounding(const struct sandbox *sandbox)
+{
+	(void)sandbox;
+	int error = drop_bounding();
+
+	return error ? error : lock_securebits();
+}
+
+static int step_capabilities(const struct sandbox *sandbox)
+{
+	(void)sandbox;
+	return drop_capabilities();
+}
+
+static int step_privileges(const struct sandbox *sandbox)
+{
+	(void)sandbox;
+	return give_up_privileges();
+}
+
+static int step_landlock(const struct sandbox *sandbox)
+{
+	(void)sandbox;
+	return landlock_deny_all();
+}
+
+static const struct step steps[] = {
+	{"namespaces", "start as root, or allow unprivileged user namespaces", step_namespaces},
+	{"empty-root", "the container must allow mounts", step_root},
+	{"bounding", "the capability SETPCAP is needed to drop all", step_bounding},
+	{"ids", "see --user and --group", change_ids},
+	{"capabilities", "they could not be dropped", step_capabilities},
+	{"privileges", "prctl is forbidden", step_privileges},
+	{"landlock", "needs Linux 5.13 with landlock among its LSMs", step_landlock},
+};
+
+int sandbox_isolate(struct sandbox *sandbox)
+{
+	if (sandbox->mode == SANDBOX_NONE)
+		return 0;
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		int error = steps[i].run(sandbox);
+
+		if (error)
+			error = sandbox_step_failed(sandbox, steps[i].name, error, steps[i].advice);
+		if (error)
+			return error;
+	}
+	close_fd(&sandbox->netns_fd);
+	return 0;
+}
+
+int sandbox_lock_keeper(struct sandbox *sandbox)
+{
+	int error = give_up_privileges();
+
+	return error ? sandbox_step_failed(sandbox, "keeper", error, "prctl is forbidden") : 0;
+}
+
+static int limit(int resource, rlim_t value)
+{
+	const struct rlimit limits = {.rlim_cur = value, .rlim_max = value};
+
+	return sys_int(setrlimit((__typeof__(RLIMIT_CORE))resource, &limits));
+}
+
+int sandbox_limit(struct sandbox *sandbox, unsigned max_fds, bool kernel_threads)
+{
+	int error;
+
+	if (sandbox->mode == SANDBOX_NONE)
+		return 0;
+	error = limit(RLIMIT_CORE, 0);
+	if (!error && !kernel_threads)
+		error = limit(RLIMIT_NPROC, 0);
+	if (!error)
+		error = limit(RLIMIT_MEMLOCK, 0);
+	if (!error)
+		error = limit(RLIMIT_NOFILE, max_fds);
+	if (!error)
+		error = limit(RLIMIT_DATA, 0); // what is reserved stays; nothing comes to it
+	return error ? sandbox_step_failed(sandbox, "limits", error, "setrlimit is forbidden") : 0;
+}
+
+void sandbox_report(const struct sandbox *sandbox)
+{
+	if (sandbox->mode == SANDBOX_NONE)
+		log_info("sandbox: none");
+	else if (sandbox->missing[0])
+		log_info("sandbox: partial, missing %s", sandbox->missing);
+	else
+		log_info("sandbox: strict");
+}
