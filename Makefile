@@ -55,9 +55,10 @@ packages: ## install the Debian packages that the other targets on the command l
 
 LIBRARY := $(wildcard core/*.c seccomp/*.c applets/*.c) $(foreach a,$(APPLETS),$(wildcard applets/$a/*.c))
 SOURCES := main.c $(LIBRARY)
-TEST_SOURCES := $(wildcard tests/unit/*.c tests/frontend/*.c tests/frontend/bin/*.c tests/bench/*.c)
+TEST_SOURCES := $(wildcard tests/unit/*.c tests/frontend/*.c tests/frontend/bin/*.c tests/bench/*.c tests/hostile/*.c)
 DEPS := build/deps
-LDLIBS := -lseccomp -lcap-ng -luring
+# The static liburing: the shared one of Debian 12 does not have all functions of its header.
+LDLIBS := -lseccomp -lcap-ng -l:liburing.a
 objects = $(patsubst %.c,$B/$(1)/%.o,$(2))
 
 MACHINE = $(call once,MACHINE,$(shell $(CC) -dumpmachine))

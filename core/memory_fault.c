@@ -62,6 +62,16 @@ int memory_fault_catch(const struct guest_memory *memory, int event_fd)
 	return 0;
 }
 
+void memory_fault_release(void)
+{
+	struct sigaction action = {.sa_handler = SIG_DFL};
+
+	sigaction(SIGBUS, &action, NULL);
+	guest_memory = NULL;
+	fault_event_fd = -1;
+	close_fd(&replacement_fd);
+}
+
 bool memory_fault_happened(void)
 {
 	return __atomic_load_n(&happened, __ATOMIC_RELAXED);

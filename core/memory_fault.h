@@ -9,6 +9,9 @@
 // a process. Control thread, before any other exists. 0 or -errno, logged.
 must_check int memory_fault_catch(const struct guest_memory *memory, int event_fd);
 
+// Back to how it was before.
+void memory_fault_release(void);
+
 // True from the first such access until memory_fault_clear. Any thread.
 bool memory_fault_happened(void);
 void memory_fault_clear(void);

@@ -313,6 +313,7 @@ void server_fini(struct server *server)
 	while (server->worker_count > 0)
 		stop_worker(server, &server->workers[--server->worker_count]);
 	close_fd(&server->device->config_event_fd);
+	memory_fault_release();
 	close_fd(&server->fault_event_fd);
 	close_fd(&stop_event_fd);
 	event_loop_fini(&server->loop);
