@@ -53,9 +53,9 @@ packages: ## install the Debian packages that the other targets on the command l
 
 # ---- flavours: the same sources as the product (musl) and, with glibc, for tests (san: ASan + UBSan, tsan, tests: plain)
 
-LIBRARY := $(wildcard core/*.c seccomp/*.c applets/*.c) $(foreach a,$(APPLETS),$(wildcard applets/$a/*.c))
+LIBRARY := $(wildcard core/*.c seccomp/*.c jail/*.c applets/*.c) $(foreach a,$(APPLETS),$(wildcard applets/$a/*.c))
 SOURCES := main.c $(LIBRARY)
-TEST_SOURCES := $(wildcard tests/unit/*.c tests/frontend/*.c tests/frontend/bin/*.c tests/bench/*.c tests/hostile/*.c)
+TEST_SOURCES := $(wildcard tests/unit/*.c tests/frontend/*.c tests/frontend/bin/*.c tests/bench/*.c tests/hostile/*.c tests/sandbox/*.c tests/sandbox/bin/*.c)
 DEPS := build/deps
 # The static liburing: the shared one of Debian 12 does not have all functions of its header.
 LDLIBS := -lseccomp -lcap-ng -l:liburing.a
@@ -103,10 +103,13 @@ $B/include/generated/version.h: FORCE
 $(DEPS)/done: scripts/build-deps scripts/sources | packages
 	+$Qscripts/build-deps $(DEPS) build/downloads && touch $@
 
+link_product = $Q$(CC) $(CFLAGS_product) $(CFLAGS) $(LDFLAGS_product) -o $@ $(call CRT,rcrt1.o crti.o crtbeginS.o) \
+	$(filter %.o,$^) -L$(DEPS)/lib $(LDLIBS) -L/usr/lib/$(MUSL) -Wl,--start-group -lc -lgcc -Wl,--end-group \
+	$(call CRT,crtendS.o crtn.o)
+
 $B/vhost-multi.debug: $(call objects,product,$(SOURCES)) $B/product/flags
 	$(call say,LD,$@)
-	$Q$(CC) $(CFLAGS_product) $(CFLAGS) $(LDFLAGS_product) -o $@ $(call CRT,rcrt1.o crti.o crtbeginS.o) $(filter %.o,$^) \
-		-L$(DEPS)/lib $(LDLIBS) -L/usr/lib/$(MUSL) -Wl,--start-group -lc -lgcc -Wl,--end-group $(call CRT,crtendS.o crtn.o)
+	$(link_product)
 
 $B/vhost-multi: $B/vhost-multi.debug
 	$(call say,STRIP,$@)

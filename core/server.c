@@ -3,7 +3,6 @@
 #include "core/server.h"
 
 #include <signal.h>
-#include <string.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -166,6 +165,8 @@ static void memory_gone(struct watch *watch, u32 events)
 	struct server *server = container_of(watch, struct server, fault_watch);
 
 	(void)events;
+	if (!memory_fault_happened())
+		return; // said of the front-end before, while it was being let go
 	if (connection_is_open(&server->connection))
 		disconnect(server,
 			   log_errno(-EFAULT, "guest memory has gone: the front-end truncated "
@@ -271,8 +272,15 @@ int server_init(struct server *server, struct device *device, struct listener *l
 {
 	int error;
 
-	memset(server, 0, sizeof(*server));
+	// member by member: the whole is large, and most of it is never touched
 	server->device = device;
+	server->worker_count = 0;
+	server->session.queue_count = 0;
+	server->session.queues = NULL;
+	server->listener_watched = false;
+	server->ended = false;
+	server->result = 0;
+	server->call_at_ns = 0;
 	server->listener = listener;
 	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
 	server->connection.fd = -1;

@@ -2,8 +2,6 @@
 // The state that one front-end builds up, and its end.
 #include "core/session.h"
 
-#include <string.h>
-
 #include "core/connection.h"
 #include "core/device_setup.h"
 #include "core/log.h"
@@ -34,10 +32,16 @@ int session_init(struct session *session, struct device *device, struct worker *
 {
 	int error;
 
-	memset(session, 0, sizeof(*session));
 	session->device = device;
 	session->workers = workers;
+	session->queues = NULL;
+	session->queue_count = 0;
+	session->memory.count = 0; // the regions behind it stay untouched
+	session->next_memory.count = 0;
+	session->config_changed = false;
 	session->backend_fd = -1;
+	session->features = 0;
+	session->protocol_features = 0;
 	error = init_queues(session, workers, worker_count);
 	if (error) {
 		session_fini(session);

@@ -11,6 +11,8 @@
 
 #include "core/sys.h"
 
+static bool mounts_are_ours;
+
 static int write_file(const char *path, const char *text)
 {
 	cleanup_fd int fd = sys_int(open(path, O_WRONLY | O_CLOEXEC));
@@ -38,22 +40,29 @@ static int map_ids(uid_t uid, gid_t gid)
 	return write_file("/proc/self/gid_map", line);
 }
 
-int namespaces_enter(int netns_fd)
+static int unshare_all(int flags)
 {
-	int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP |
-		    (netns_fd < 0 ? CLONE_NEWNET : 0);
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
-	int error = 0;
+	int error = sys_int(unshare(flags));
 
+	if (error == -EPERM)
+		error = sys_int(unshare(flags | CLONE_NEWUSER)) ?: map_ids(uid, gid);
+	return error;
+}
+
+int namespaces_enter(int netns_fd)
+{
+	int flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+	int error;
+
+	// never in a user namespace of our own instead: there is no way from there into the network namespace that is asked for
 	if (netns_fd >= 0)
-		error = sys_int(setns(netns_fd, CLONE_NEWNET));
-	if (!error)
-		error = sys_int(unshare(flags));
-	if (error != -EPERM)
-		return error;
-	error = sys_int(unshare(flags | CLONE_NEWUSER));
-	return error ? error : map_ids(uid, gid);
+		error = sys_int(setns(netns_fd, CLONE_NEWNET)) ?: unshare_all(flags);
+	else
+		error = unshare_all(flags | CLONE_NEWNET);
+	mounts_are_ours = error == 0;
+	return error;
 }
 
 static int mount_empty(const char *folder)
@@ -78,8 +87,11 @@ static int mount_anywhere(const char **folder)
 int namespaces_empty_root(void)
 {
 	const char *folder;
-	int error = sys_int(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	int error;
 
+	if (!mounts_are_ours)
+		return -EPERM; // or every process of this mount namespace would get the empty root
+	error = sys_int(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	if (!error)
 		error = mount_anywhere(&folder);
 	if (!error)

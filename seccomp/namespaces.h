@@ -8,5 +8,6 @@
 // namespace to join instead of a new one; -1: none. 0 or -errno, nothing logged.
 must_check int namespaces_enter(int netns_fd);
 
-// Makes an empty read-only file system our root and lets go of the old one. Needs namespaces_enter. 0 or -errno.
+// Makes an empty read-only file system our root and lets go of the old one. 0 or -errno; -EPERM unless namespaces_enter has
+// succeeded.
 must_check int namespaces_empty_root(void);

@@ -43,6 +43,14 @@ static void close_inherited(const int *keep, unsigned keep_count)
 	syscall(SYS_close_range, first, ~0U, 0);
 }
 
+// The process could read its environment for good, since the kernel has put it on the first thread's stack.
+static void clear_environment(void)
+{
+	for (char **variable = environ; variable && *variable; variable++)
+		memset(*variable, 0, strlen(*variable));
+	clearenv();
+}
+
 static int find_user(struct sandbox *sandbox, const char *name)
 {
 	char *end;
@@ -79,7 +87,9 @@ int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *optio
 				    .change_ids = geteuid() == 0,
 				    .netns_fd = -1};
 	close_inherited(keep, keep_count);
-	clearenv();
+	clear_environment();
+	if ((options->user || options->group) && !sandbox->change_ids)
+		return log_errno(-EPERM, "--user and --group: only root can change them");
 	if (options->user)
 		error = find_user(sandbox, options->user);
 	if (!error && options->group)
@@ -223,18 +233,37 @@ int sandbox_isolate(struct sandbox *sandbox)
 	return 0;
 }
 
-int sandbox_lock_keeper(struct sandbox *sandbox)
+// Removing a socket file from another user's folder, or calling a peer there, takes DAC_OVERRIDE, if we have it.
+static int keep_file_access(void)
 {
-	int error = give_up_privileges();
+	bool privileged = capng_get_caps_process() == 0 &&
+			  capng_have_capability(CAPNG_EFFECTIVE, CAP_DAC_OVERRIDE);
 
-	return error ? sandbox_step_failed(sandbox, "keeper", error, "prctl is forbidden") : 0;
+	capng_clear(CAPNG_SELECT_ALL);
+	if (privileged)
+		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, CAP_DAC_OVERRIDE);
+	return capng_apply(CAPNG_SELECT_CAPS) || capng_apply(CAPNG_SELECT_AMBIENT) ? -EPERM : 0;
 }
 
-static int limit(int resource, rlim_t value)
+int sandbox_lock_keeper(struct sandbox *sandbox)
 {
-	const struct rlimit limits = {.rlim_cur = value, .rlim_max = value};
+	int error = keep_file_access();
 
-	return sys_int(setrlimit((__typeof__(RLIMIT_CORE))resource, &limits));
+	if (!error)
+		error = give_up_privileges();
+	return error ? sandbox_step_failed(sandbox, "keeper", error,
+					   "it could not give up its capabilities")
+		     : 0;
+}
+
+// A lower limit that the process was started with stays: it could not be raised.
+static int limit(int resource, rlim_t most)
+{
+	struct rlimit limits;
+	int error = sys_int(getrlimit((__typeof__(RLIMIT_CORE))resource, &limits));
+
+	limits.rlim_cur = limits.rlim_max = min_u64(limits.rlim_max, most);
+	return error ? error : sys_int(setrlimit((__typeof__(RLIMIT_CORE))resource, &limits));
 }
 
 int sandbox_limit(struct sandbox *sandbox, unsigned max_fds, bool kernel_threads)

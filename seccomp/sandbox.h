@@ -62,7 +62,8 @@ must_check int sandbox_compile(struct sandbox *sandbox, struct sandbox_filter *f
 // The calling thread's own from now on. As sandbox_isolate.
 must_check int sandbox_install(struct sandbox *sandbox, const struct sandbox_filter *filter);
 
-// For the keeper, which keeps its file system: no capabilities, no new privileges. As sandbox_isolate.
+// For the keeper, which keeps its file system: no capability but, if we have it, the one to reach a socket in anybody's folder; no
+// new privileges. As sandbox_isolate.
 must_check int sandbox_lock_keeper(struct sandbox *sandbox);
 
 // Notes that a step has failed: 0 if the process may go on without it, else `error`, logged with the advice.

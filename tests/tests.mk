@@ -6,8 +6,8 @@ UNIT := $(basename $(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 # What runs on more than one thread is built and run again under ThreadSanitizer.
 TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_server),$(UNIT))
-PROGRAM_SOURCES := $(wildcard tests/frontend/bin/*.c tests/bench/*.c)
-PROGRAMS := $(addprefix $B/tests/,$(basename $(notdir $(PROGRAM_SOURCES))))
+PROGRAM_SOURCES := $(wildcard tests/frontend/bin/*.c tests/bench/*.c tests/sandbox/bin/*.c)
+PROGRAMS := $(addprefix $B/tests/,$(basename $(notdir $(PROGRAM_SOURCES)))) $B/tests/hostile $B/tests/sandbox-probe
 
 check: ## everything: build, lint, unit tests, bats, guests
 	+$Qscripts/run-checks $B/check all lint unit bats guest
@@ -40,6 +40,17 @@ $B/tests/$(basename $(notdir $(1))): $(call objects,tests,$(1) $(FRONTEND))
 	$$Q$$(CC) $$(CFLAGS_tests) $$(CFLAGS) -o $$@ $$^
 endef
 $(foreach p,$(PROGRAM_SOURCES),$(eval $(call program,$p)))
+
+$B/tests/hostile: $(call objects,tests,$(wildcard tests/hostile/*.c) $(FRONTEND))
+	$(call say,LD,$@)
+	$Q$(CC) $(CFLAGS_tests) $(CFLAGS) -o $@ $^
+
+# The product's own objects, with a main() that tries out the lockdown.
+SANDBOX_PROBE := $(wildcard tests/sandbox/*.c)
+$(call objects,product,$(SANDBOX_PROBE)): | $(DEPS)/done
+$B/tests/sandbox-probe: $(call objects,product,$(SANDBOX_PROBE) $(LIBRARY)) $B/product/flags
+	$(call say,LD,$@)
+	$(link_product)
 
 # The whole program under ASan + UBSan, to run by hand.
 $B/san/vhost-multi: $(call objects,san,$(SOURCES))

@@ -10,7 +10,7 @@
 
 enum {
 	RING_ENTRIES = 256, // submissions in one batch
-	CQ_FACTOR = 16,	    // completions that can wait, in rings of submissions
+	CQ_FACTOR = 4,	    // completions that can wait, in rings of submissions
 	FIXED_FILE = 0,
 };
 

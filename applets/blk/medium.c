@@ -154,11 +154,12 @@ static int lock_medium(const struct medium *medium, const struct medium_options 
 
 static int open_file(struct medium *medium, const struct medium_options *options)
 {
+	// O_NONBLOCK while we do not know what it is: a FIFO would wait for its writer
 	int flags = O_CLOEXEC | O_NOCTTY | (options->read_only ? O_RDONLY : O_RDWR) |
 		    (options->direct ? O_DIRECT : 0);
 	struct stat file;
 
-	medium->fd = sys_int(open(options->path, flags));
+	medium->fd = sys_int(open(options->path, flags | O_NONBLOCK));
 	if (medium->fd < 0)
 		return log_errno(medium->fd, "cannot open %s%s", options->path,
 				 medium->fd == -EACCES || medium->fd == -EROFS
@@ -166,7 +167,7 @@ static int open_file(struct medium *medium, const struct medium_options *options
 				 : medium->fd == -EINVAL && options->direct
 					 ? " with --direct, which its file system does not support"
 					 : "");
-	if (fstat(medium->fd, &file) != 0)
+	if (fstat(medium->fd, &file) != 0 || fcntl(medium->fd, F_SETFL, flags) != 0)
 		return log_errno(-errno, "cannot look at %s", options->path);
 	if (!S_ISREG(file.st_mode) && !S_ISBLK(file.st_mode))
 		return log_errno(-EINVAL, "%s is neither a regular file nor a block device",

@@ -31,17 +31,26 @@ void frontend_attach(struct frontend *frontend, int fd)
 	*frontend = (struct frontend){.fd = fd, .timeout_ms = DEFAULT_TIMEOUT_MS};
 }
 
+/* A socket, and the address of the path; or a negative errno. */
+static int make_socket(const char *path, struct sockaddr_un *address)
+{
+	int fd;
+
+	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
+	if (strlen(path) >= sizeof(address->sun_path))
+		return -ENAMETOOLONG;
+	memcpy(address->sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
 static int connect_once(const char *path)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd, error;
+	struct sockaddr_un address;
+	int fd = make_socket(path, &address), error;
 
-	if (strlen(path) >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(address.sun_path, path, strlen(path));
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
 		return fd;
 	error = -errno;
@@ -68,13 +77,6 @@ int frontend_connect(struct frontend *frontend, const char *path, int timeout_ms
 	return fd < 0 ? fd : 0;
 }
 
-void frontend_close(struct frontend *frontend)
-{
-	if (frontend->fd >= 0)
-		close(frontend->fd);
-	frontend->fd = -1;
-}
-
 /* Waits for events until the deadline. A hang-up counts as readable: recv() tells the rest. */
 static int wait_for(int fd, short events, int64_t deadline)
 {
@@ -91,6 +93,35 @@ static int wait_for(int fd, short events, int64_t deadline)
 		if (errno != EINTR)
 			return -errno;
 	}
+}
+
+int frontend_accept(struct frontend *frontend, const char *path, int timeout_ms)
+{
+	struct sockaddr_un address;
+	int listener = make_socket(path, &address), fd = -1, error;
+
+	frontend_attach(frontend, -1);
+	if (listener < 0)
+		return listener;
+	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 1)) {
+		error = -errno;
+	} else {
+		error = wait_for(listener, POLLIN, now_ms() + timeout_ms);
+		if (!error)
+			fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		error = error || fd >= 0 ? error : -errno;
+		unlink(path);
+	}
+	close(listener);
+	frontend_attach(frontend, fd);
+	return error;
+}
+
+void frontend_close(struct frontend *frontend)
+{
+	if (frontend->fd >= 0)
+		close(frontend->fd);
+	frontend->fd = -1;
 }
 
 static void attach_fds(struct msghdr *msg, void *control, const int *fds, size_t fd_count)

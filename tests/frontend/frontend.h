@@ -42,6 +42,8 @@ struct frontend_message {
 
 /* Connects, retrying until the socket accepts or timeout_ms are over. */
 int frontend_connect(struct frontend *frontend, const char *path, int timeout_ms);
+/* Listens at path, which must not be there yet, until the back-end calls; removes it then. */
+int frontend_accept(struct frontend *frontend, const char *path, int timeout_ms);
 /* Takes over a connected socket. */
 void frontend_attach(struct frontend *frontend, int fd);
 void frontend_close(struct frontend *frontend);

@@ -311,7 +311,8 @@ int vm_connect(struct vm *vm, const char *path, const struct vm_options *options
 	if (!error)
 		error = create_rings(vm);
 	if (!error)
-		error = frontend_connect(&vm->frontend, path, vm->options.connect_timeout_ms);
+		error = (vm->options.accept ? frontend_accept : frontend_connect)(
+			&vm->frontend, path, vm->options.connect_timeout_ms);
 	vm->frontend.timeout_ms = vm->options.timeout_ms;
 	vm->frontend.lenient = vm->options.lenient;
 	if (!error)

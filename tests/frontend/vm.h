@@ -38,6 +38,7 @@ struct vm_options {
 	int connect_timeout_ms; /* 5000 */
 	int timeout_ms;		/* 10000: of each message and each request of a vm_disk */
 	bool lenient;		/* as in struct frontend */
+	bool accept;		/* the back-end calls us */
 };
 
 struct vm {

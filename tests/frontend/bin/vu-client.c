@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A VMM for shell tests: connects to a vhost-user-blk socket, does one thing and prints key=value
-// lines. Exit status: 0 done, 1 the device or the back-end failed, 2 wrong usage.
+// A VMM for shell tests: connects to a vhost-user socket, of a disk unless said otherwise, does one
+// thing and prints key=value lines. Exit status: 0 done, 1 the device or the back-end failed, 2 wrong usage.
 
 #include <endian.h>
 #include <errno.h>
@@ -12,11 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 #include "tests/frontend/blk.h"
+#include "tests/frontend/rng.h"
 #include "tests/frontend/vm.h"
 
 static const char usage[] =
 	"usage: vu-client [--profile NAME] [--queues N] [--queue-size N] [--regions N]\n"
-	"                 [--queue N] [--timeout MS] [--lenient] COMMAND SOCKET [ARGUMENT...]\n"
+	"                 [--queue N] [--timeout MS] [--lenient] [--accept] [--without BIT] COMMAND SOCKET [ARGUMENT...]\n"
 	"  features SOCKET                 offered and acked features, queues, memory slots\n"
 	"  config SOCKET                   the block device's configuration space\n"
 	"  id SOCKET                       the serial, by GET_ID\n"
@@ -26,7 +27,9 @@ static const char usage[] =
 	"  discard SOCKET SECTOR COUNT\n"
 	"  zeroes SOCKET SECTOR COUNT [unmap]\n"
 	"  idle SOCKET SECONDS             connect, set everything up, hold it\n"
+	"  entropy SOCKET COUNT [LEN]      of an rng: COUNT bytes to stdout, LEN (64) a request\n"
 	"  profile SOCKET                  start, write and read, stop, start again, read\n"
+	"--accept: the back-end calls us at SOCKET; --without: a feature not to accept\n"
 	"profiles:";
 
 struct client {
@@ -185,6 +188,27 @@ static int idle(struct client *client)
 	return 0;
 }
 
+static int entropy(struct client *client)
+{
+	uint64_t left = argument(client, 0), most = argument(client, 1);
+	struct vm_rng rng;
+
+	vm_rng_init(&rng, &client->vm);
+	most = most ? most : 64;
+	while (left) {
+		int got = vm_rng_ask(&rng, (uint32_t)(left < most ? left : most));
+
+		if (got == 0)
+			got = vm_rng_wait(&rng, client->vm.frontend.timeout_ms);
+		if (got <= 0 || (uint64_t)got > left)
+			return report("entropy", got < 0 ? got : -EPROTO);
+		if (fwrite(rng.data, 1, (size_t)got, stdout) != (size_t)got)
+			return report("stdout", -errno);
+		left -= (uint64_t)got;
+	}
+	return 0;
+}
+
 /* Writes a pattern through every queue, reads it back through every other. */
 static int check_io(struct client *client, uint8_t seed)
 {
@@ -246,7 +270,7 @@ static const struct command {
 	{"features", 0, features},   {"config", 0, config},	  {"id", 0, get_id},
 	{"read", 2, read_sectors},   {"write", 1, write_sectors}, {"flush", 0, flush},
 	{"discard", 2, discard},     {"zeroes", 2, write_zeroes}, {"idle", 1, idle},
-	{"profile", 0, run_profile},
+	{"profile", 0, run_profile}, {"entropy", 1, entropy},
 };
 
 static const struct command *find_command(const char *name)
@@ -268,6 +292,8 @@ static bool parse_options(struct client *client, int argc, char **argv)
 						{"queue", required_argument, NULL, 'q'},
 						{"timeout", required_argument, NULL, 't'},
 						{"lenient", no_argument, NULL, 'l'},
+						{"accept", no_argument, NULL, 'a'},
+						{"without", required_argument, NULL, 'w'},
 						{0}};
 	int option;
 
@@ -288,6 +314,10 @@ static bool parse_options(struct client *client, int argc, char **argv)
 			client->options.timeout_ms = (int)number;
 		else if (option == 'l')
 			client->options.lenient = true;
+		else if (option == 'w')
+			client->options.without_features |= VU_BIT(number & 63);
+		else if (option == 'a')
+			client->options.accept = true;
 		if (option == '?' || (option == 'p' && !client->options.profile))
 			return false;
 	}

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034 # used by who sources this
+#
+# What the bats files share: a back-end's life and its clients.
+#
+# VHOST_MULTI=build/san/vhost-multi tests another build than build/vhost-multi.
+
+root=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
+bin=${VHOST_MULTI:-$root/build/vhost-multi}
+lib=$root/tests/lib
+# The temporary folder may be of a file system without O_DIRECT; the build folder is a usual disk.
+disks=$root/build/tests/images
+python=${PYTHON:-/usr/bin/python3}
+
+# For setup: a folder of the test's own, an image of 1 MiB of random bytes in it.
+set_up() {
+	folder=$BATS_TEST_TMPDIR
+	socket=$folder/socket
+	log=$folder/log
+	pid=
+	mkdir -p "$disks"
+	image=$(mktemp "$disks/XXXXXX.img")
+	head -c 1M /dev/urandom >"$image"
+}
+
+# For teardown: ends what still runs, shows what it said.
+tear_down() {
+	[ -z "${pid:-}" ] || kill -KILL "$pid" || true
+	rm -f "$image"
+	[ ! -e "$log" ] || cat "$log"
+}
+
+# Fails if the command does not; "!" alone would not fail a test.
+not() { # COMMAND...
+	! "$@"
+}
+
+client() { "$root/build/tests/vu-client" "$@"; }
+
+# Tries COMMAND for 5 seconds until it succeeds.
+until_true() { # COMMAND...
+	local tries=500
+	until "$@"; do
+		tries=$((tries - 1))
+		[ "$tries" -gt 0 ] || return 1
+		sleep 0.01
+	done
+}
+
+listening() { # SOCKET
+	grep -q " 00010000 .* $1\$" /proc/net/unix
+}
+
+# Runs a command in the background; its messages go to $log.
+launch() { # COMMAND...
+	"$@" </dev/null >>"$log" 2>&1 3>&- &
+	pid=$!
+}
+
+# Serves the image on the socket, and waits until it is there.
+serve() { # OPTION...
+	serve_disk "$image" "$@"
+}
+
+serve_disk() { # PATH OPTION...
+	launch "$bin" blk --socket "$socket" --path "$@"
+	until_true accepting
+}
+
+accepting() {
+	listening "$socket" || ! kill -0 "$pid" 2>/dev/null
+}
+
+exited() { # PID
+	! kill -0 "$1" 2>/dev/null || [ "$(ps -o stat= -p "$1" | cut -c 1)" = Z ]
+}
+
+stop() {
+	stop_by TERM
+}
+
+# Ends the back-end by a signal, which must take less than a second; its exit status.
+stop_by() { # SIGNAL
+	local ending=$pid began status=0
+	began=$(date +%s%N)
+	kill -s "$1" "$ending"
+	until_true exited "$ending"
+	pid=
+	wait "$ending" || status=$?
+	echo "ended in $((($(date +%s%N) - began) / 1000000)) ms"
+	[ $((($(date +%s%N) - began) / 1000000)) -lt 1000 ]
+	return "$status"
+}
+
+# Waits until the back-end ends by itself; its exit status.
+wait_end() {
+	local ending=$pid status=0
+	until_true exited "$ending"
+	pid=
+	wait "$ending" || status=$?
+	return "$status"
+}
+
+# The command fails with this status and one line on standard error that matches the pattern.
+fails() { # STATUS PATTERN COMMAND...
+	local wanted=$1 pattern=$2 status=0
+	shift 2
+	timeout 5 "$@" >"$folder/out" 2>"$folder/err" </dev/null 3>&- || status=$?
+	cat "$folder/err"
+	[ "$status" = "$wanted" ] || { echo "status $status, not $wanted: $*"; return 1; }
+	[ ! -s "$folder/out" ] || { echo "standard output: $(cat "$folder/out")"; return 1; }
+	[ "$(grep -c 'error: ' "$folder/err")" = 1 ] || { echo "not one error line: $*"; return 1; }
+	tail -n 1 "$folder/err" | grep -qE -- "error: .*$pattern" || { echo "no '$pattern': $*"; return 1; }
+}
+
+# Bytes of the image through the back-end are those in the file.
+reads_image() {
+	cmp <(client read "$socket" 0 $(($(stat -c %s "$image") / 512))) "$image"
+}
+
+fd_count() {
+	find "/proc/$pid/fd" -mindepth 1 | wc -l
+}
+
+map_count() {
+	wc -l <"/proc/$pid/maps"
+}
+
+same_resources() { # FDS MAPS
+	[ "$(fd_count)" = "$1" ] && [ "$(map_count)" = "$2" ]
+}
+
+# A key's value in what `client config` and `client features` print.
+value() { # KEY CLIENT-ARGUMENT...
+	local key=$1
+	shift
+	client "$@" | sed -n "s/^$key=//p"
+}

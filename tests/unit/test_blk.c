@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of applets/blk/blk.c: options, features and configuration.
+#include "tests/unit/disk.h"
+
+#include "applets/blk/blk.h"
+
+static struct unit_disk disk;
+
+static int teardown(void **state)
+{
+	(void)state;
+	unit_disk_close(&disk);
+	return 0;
+}
+
+#define TRY(...) unit_disk_try(&disk, (const char *const[]){__VA_ARGS__, NULL})
+#define OPEN(...) assert_int_equal(TRY(__VA_ARGS__), 0)
+
+// The device is not opened, and what was tried is given back.
+#define REFUSED(error, ...) \
+	do { \
+		assert_int_equal(TRY(__VA_ARGS__), error); \
+		unit_disk_close(&disk); \
+	} while (0)
+
+static const struct blk *blk(void)
+{
+	return blk_of_const(disk.device);
+}
+
+static bool offers(unsigned bit)
+{
+	return disk.device->ops->features(disk.device) & BIT64(bit);
+}
+
+static void negotiate(u64 features)
+{
+	disk.device->ops->negotiated(disk.device, features);
+}
+
+static int write_config(size_t offset, u8 value)
+{
+	return disk.device->ops->config_write(disk.device, offset, &value, 1);
+}
+
+TEST(disk_is_required)
+{
+	REFUSED(-EINVAL, "--serial", "x");
+	REFUSED(-ENOENT, "--path", "build/there/is/none");
+}
+
+TEST(bad_combinations_are_refused)
+{
+	REFUSED(-EINVAL, "--path", "memory:1M", "--queue-size", "100");
+	REFUSED(-EINVAL, "--path", "memory:1M", "--block-size", "1000");
+	REFUSED(-EINVAL, "--path", "memory:1M", "--serial", "123456789012345678901");
+	REFUSED(-EINVAL, "--path", "memory:1Q");
+}
+
+TEST(writable_disk_offers_what_it_can)
+{
+	OPEN("--path", "memory:1M");
+	assert_true(offers(VIRTIO_BLK_F_FLUSH) && offers(VIRTIO_BLK_F_CONFIG_WCE));
+	assert_true(offers(VIRTIO_BLK_F_SEG_MAX) && offers(VIRTIO_BLK_F_BLK_SIZE));
+	assert_true(offers(VIRTIO_BLK_F_TOPOLOGY) && offers(VIRTIO_BLK_F_MQ));
+	assert_true(offers(VIRTIO_BLK_F_DISCARD) && offers(VIRTIO_BLK_F_WRITE_ZEROES));
+	assert_false(offers(VIRTIO_BLK_F_RO));
+}
+
+TEST(read_only_disk_offers_no_way_to_write)
+{
+	OPEN("--path", "memory:1M", "--read-only");
+	assert_true(offers(VIRTIO_BLK_F_RO));
+	assert_false(offers(VIRTIO_BLK_F_DISCARD) || offers(VIRTIO_BLK_F_WRITE_ZEROES));
+	assert_int_equal(unit_disk_config(&disk).max_discard_sectors, 0);
+	assert_int_equal(unit_disk_config(&disk).max_write_zeroes_sectors, 0);
+}
+
+TEST(ignored_discard_is_not_offered)
+{
+	OPEN("--path", "memory:1M", "--discard=ignore");
+	assert_false(offers(VIRTIO_BLK_F_DISCARD));
+	assert_true(offers(VIRTIO_BLK_F_WRITE_ZEROES));
+	assert_int_equal(unit_disk_config(&disk).max_discard_sectors, 0);
+	assert_int_equal(unit_disk_config(&disk).write_zeroes_may_unmap, 0);
+}
+
+TEST(queues_are_as_many_and_as_long_as_asked)
+{
+	OPEN("--path", "memory:1M", "--num-queues", "1", "--queue-size", "64");
+	assert_int_equal(disk.device->ops->queue_count(disk.device), 1);
+	assert_int_equal(disk.device->ops->queue_size(disk.device), 64);
+	assert_false(offers(VIRTIO_BLK_F_MQ));
+	assert_int_equal(unit_disk_config(&disk).num_queues, 1);
+	assert_int_equal(unit_disk_config(&disk).seg_max, 62);
+	unit_disk_close(&disk);
+	OPEN("--path", "memory:1M");
+	assert_in_range(disk.device->ops->queue_count(disk.device), 16, DEVICE_MAX_QUEUES);
+	assert_int_equal(disk.device->ops->queue_size(disk.device), 1024);
+	assert_int_equal(unit_disk_config(&disk).seg_max, 126);
+}
+
+TEST(capacity_counts_whole_blocks_alone)
+{
+	const char *path = unit_file("odd", 10000);
+
+	OPEN("--path", path);
+	assert_int_equal(unit_disk_config(&disk).capacity, 19); // of 512 bytes
+	unit_disk_close(&disk);
+	OPEN("--path", path, "--block-size", "4096");
+	assert_int_equal(unit_disk_config(&disk).capacity, 16);
+	assert_int_equal(unit_disk_config(&disk).blk_size, 4096);
+}
+
+TEST(configuration_is_honest_about_a_file)
+{
+	struct vm_blk_config config;
+
+	OPEN("--path", unit_file("disk", 1 << 20));
+	config = unit_disk_config(&disk);
+	assert_int_equal(config.capacity, 2048);
+	assert_int_equal(config.blk_size, 512);
+	assert_int_equal(config.blk_size << config.physical_block_exp,
+			 blk()->medium.physical_block);
+	assert_int_equal(config.writeback, 1);
+	assert_int_equal(config.discard_sector_alignment, blk()->medium.discard_granularity / 512);
+	assert_int_equal(config.max_discard_sectors % config.discard_sector_alignment, 0);
+	assert_int_equal(config.max_discard_seg, BLK_MAX_RANGES);
+	assert_true(config.max_write_zeroes_sectors > 0);
+	assert_true(config.max_write_zeroes_seg > 0);
+}
+
+// VIRTIO 1.3, 5.2.6.2: without FLUSH, or with the cache off, a write is durable when it is answered.
+TEST(writes_are_durable_at_once_exactly_when_they_must_be)
+{
+	OPEN("--path", "memory:1M");
+	negotiate(0);
+	assert_true(blk()->sync_writes);
+	negotiate(BIT64(VIRTIO_BLK_F_FLUSH));
+	assert_false(blk()->sync_writes);
+	unit_disk_close(&disk);
+	OPEN("--path", "memory:1M", "--cache=writethrough");
+	negotiate(BIT64(VIRTIO_BLK_F_FLUSH));
+	assert_true(blk()->sync_writes);
+	assert_int_equal(unit_disk_config(&disk).writeback, 0);
+}
+
+TEST(driver_turns_the_write_cache_off_and_on)
+{
+	const size_t writeback = offsetof(struct vm_blk_config, writeback);
+
+	OPEN("--path", "memory:1M");
+	negotiate(BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_CONFIG_WCE));
+	assert_int_equal(write_config(writeback, 0), 0);
+	assert_true(blk()->sync_writes);
+	assert_int_equal(unit_disk_config(&disk).writeback, 0);
+	assert_int_equal(write_config(writeback, 1), 0);
+	assert_false(blk()->sync_writes);
+	assert_int_equal(unit_disk_config(&disk).writeback, 1);
+}
+
+TEST(driver_can_write_no_other_field)
+{
+	OPEN("--path", "memory:1M");
+	for (size_t i = 0; i < 60; i++)
+		if (i != offsetof(struct vm_blk_config, writeback))
+			assert_int_equal(write_config(i, 0), -EINVAL);
+	assert_int_equal(disk.device->ops->config_write(disk.device, 32, (const u8[2]){0}, 2),
+			 -EINVAL);
+	assert_int_equal(unit_disk_config(&disk).writeback, 1);
+}
+
+// VIRTIO 1.3, 5.2.5.2: "writeback" is 0 if CONFIG_WCE is negotiated and FLUSH is not.
+TEST(cache_without_a_way_to_flush_it_is_shown_as_none)
+{
+	OPEN("--path", "memory:1M");
+	negotiate(BIT64(VIRTIO_BLK_F_CONFIG_WCE));
+	assert_int_equal(unit_disk_config(&disk).writeback, 0);
+	negotiate(BIT64(VIRTIO_BLK_F_FLUSH));
+	assert_int_equal(unit_disk_config(&disk).writeback, 1);
+}
+
+TEST(reset_never_turns_the_write_cache_on)
+{
+	const size_t writeback = offsetof(struct vm_blk_config, writeback);
+
+	OPEN("--path", "memory:1M", "--cache=writethrough");
+	negotiate(BIT64(VIRTIO_BLK_F_FLUSH));
+	assert_int_equal(write_config(writeback, 1), 0);
+	disk.device->ops->reset(disk.device);
+	assert_true(blk()->sync_writes);
+	assert_int_equal(unit_disk_config(&disk).writeback, 0);
+}
+
+TEST(engine_suits_the_medium)
+{
+	const char *path = unit_file("disk", 4096);
+
+	OPEN("--path", "memory:1M");
+	assert_string_equal(blk()->engine->name, "sync");
+	unit_disk_close(&disk);
+	OPEN("--path", "null:1M", "--engine=uring"); // nothing to be done
+	assert_string_equal(blk()->engine->name, "sync");
+	unit_disk_close(&disk);
+	OPEN("--path", path, "--engine=sync");
+	assert_string_equal(blk()->engine->name, "sync");
+	unit_disk_close(&disk);
+	OPEN("--path", path);
+	assert_string_equal(blk()->engine->name, blk_engine_uring_works() ? "uring" : "sync");
+	unit_disk_close(&disk);
+	if (blk_engine_uring_works())
+		OPEN("--path", path, "--engine=uring");
+	else
+		REFUSED(-ENOSYS, "--path", path, "--engine=uring");
+}
+
+#define BLK_TEST(name) RUN_WITH(NULL, name, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		BLK_TEST(disk_is_required),
+		BLK_TEST(bad_combinations_are_refused),
+		BLK_TEST(writable_disk_offers_what_it_can),
+		BLK_TEST(read_only_disk_offers_no_way_to_write),
+		BLK_TEST(ignored_discard_is_not_offered),
+		BLK_TEST(queues_are_as_many_and_as_long_as_asked),
+		BLK_TEST(capacity_counts_whole_blocks_alone),
+		BLK_TEST(configuration_is_honest_about_a_file),
+		BLK_TEST(writes_are_durable_at_once_exactly_when_they_must_be),
+		BLK_TEST(driver_turns_the_write_cache_off_and_on),
+		BLK_TEST(driver_can_write_no_other_field),
+		BLK_TEST(cache_without_a_way_to_flush_it_is_shown_as_none),
+		BLK_TEST(reset_never_turns_the_write_cache_on),
+		BLK_TEST(engine_suits_the_medium),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of core/session.c.
+#include "tests/unit/desk.h"
+
+#include <string.h>
+#include <sys/socket.h>
+
+static struct desk desk;
+
+static int setup(void **state)
+{
+	(void)state;
+	desk_open(&desk, ECHO_AT_ONCE);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return desk_close(&desk);
+}
+
+TEST(queues_are_spread_over_the_workers)
+{
+	assert_int_equal(desk.session.queue_count, DESK_RINGS);
+	for (unsigned i = 0; i < DESK_RINGS; i++) {
+		assert_ptr_equal(desk.session.queues[i].worker, &desk.workers[i % DESK_WORKERS]);
+		assert_int_equal(desk.session.queues[i].max_size, desk.echo.max_size);
+	}
+}
+
+TEST(device_that_names_no_queue_size_gets_the_default)
+{
+	struct session session;
+
+	desk.echo.ops.queue_size = NULL;
+	assert_int_equal(session_init(&session, &desk.echo.device, desk.workers, 1), 0);
+	assert_int_equal(session.queues[0].max_size, DEVICE_QUEUE_SIZE);
+	session_fini(&session);
+}
+
+TEST(most_and_largest_rings_cost_no_memory_before_they_are_used)
+{
+	struct session session;
+
+	desk.echo.queues = DEVICE_MAX_QUEUES;
+	desk.echo.max_size = 32768;
+	assert_int_equal(session_init(&session, &desk.echo.device, desk.workers, DESK_WORKERS), 0);
+	assert_int_equal(session.queue_count, DEVICE_MAX_QUEUES);
+	session_fini(&session);
+	assert_int_equal(session.queue_count, 0);
+}
+
+TEST(offered_features_are_those_of_the_device_and_of_the_core)
+{
+	assert_true(session_offered_features(&desk.session) ==
+		    (ECHO_FEATURE | BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_INDIRECT_DESC) |
+		     BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES)));
+}
+
+TEST(nothing_starts_before_anything_is_said)
+{
+	session_start_queues(&desk.session);
+	assert_false(session_is_running(&desk.session));
+}
+
+TEST(stopped_rings_all_go_on_where_they_were)
+{
+	for (unsigned i = 0; i < DESK_RINGS; i++)
+		desk_say_all(&desk, i);
+	for (unsigned round = 0; round < 50; round++) {
+		session_stop_queues(&desk.session);
+		assert_false(session_is_running(&desk.session));
+		session_start_queues(&desk.session);
+		assert_true(session_is_running(&desk.session));
+		for (unsigned i = 0; i < DESK_RINGS; i++)
+			assert_true(desk_ring_works(&desk, i));
+	}
+	assert_int_equal(desk.session.queues[0].vring.refused_chains, 0);
+}
+
+TEST(session_runs_while_one_ring_does)
+{
+	desk_say_all(&desk, 2);
+	assert_true(session_is_running(&desk.session));
+	assert_int_equal(desk_send_state(&desk, VU_SET_VRING_ENABLE, 2, 0), 0);
+	assert_false(session_is_running(&desk.session));
+}
+
+TEST(reset_gives_back_all_that_a_front_end_brought)
+{
+	unsigned fds = unit_open_fds();
+	int sockets[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+	desk_accept_protocol_features(&desk);
+	for (unsigned i = 0; i < DESK_RINGS; i++)
+		desk_say_all(&desk, i);
+	assert_int_equal(
+		desk_send(&desk, VU_SET_BACKEND_REQ_FD, VU_VERSION, NULL, 0, &sockets[0], 1), 0);
+	close(sockets[0]);
+	close(sockets[1]);
+	session_reset(&desk.session);
+	assert_int_equal(unit_open_fds(), fds);
+	assert_false(session_is_running(&desk.session));
+	assert_int_equal(desk.session.memory.count, 0);
+	assert_int_equal(desk.session.features, 0);
+	assert_int_equal(desk.session.protocol_features, 0);
+	assert_true(echo_count(&desk.echo.features) == 0);
+	session_start_queues(&desk.session);
+	assert_false(session_is_running(&desk.session));
+}
+
+TEST(session_serves_again_after_a_reset)
+{
+	for (unsigned i = 0; i < 20; i++) {
+		desk_say_all(&desk, 0);
+		assert_true(desk_ring_works(&desk, 0));
+		session_reset(&desk.session);
+		vm_ring_reset(&desk.rings[0]);
+	}
+	assert_int_equal(echo_count(&desk.echo.served), 20);
+}
+
+TEST(reset_drains_what_is_in_flight)
+{
+	desk.echo.order = ECHO_LATER;
+	desk_say_all(&desk, 0);
+	assert_true(echo_add(&desk.rings[0], &desk.slots[0], 1));
+	vm_ring_kick(&desk.rings[0]);
+	while (echo_count(&desk.echo.taken) == 0)
+		;
+	session_reset(&desk.session);
+	assert_ptr_equal(echo_take(&desk.rings[0]), &desk.slots[0]);
+}
+
+// ---- changes of the configuration
+
+static int channel[2];
+
+static void open_channel(void)
+{
+	desk_accept_protocol_features(&desk);
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, channel), 0);
+	assert_int_equal(
+		desk_send(&desk, VU_SET_BACKEND_REQ_FD, VU_VERSION, NULL, 0, &channel[1], 1), 0);
+}
+
+static void close_channel(void)
+{
+	close(channel[0]);
+	close(channel[1]);
+}
+
+// How many times the front-end has been told that the configuration changed.
+static unsigned changes_told(void)
+{
+	struct vu_header header;
+	unsigned count = 0;
+
+	while (read(channel[0], &header, sizeof(header)) == sizeof(header)) {
+		assert_int_equal(header.request, 2); // VHOST_USER_BACKEND_CONFIG_CHANGE_MSG
+		assert_int_equal(header.flags, VU_VERSION);
+		assert_int_equal(header.size, 0);
+		count++;
+	}
+	return count;
+}
+
+TEST(front_end_with_a_running_ring_hears_of_a_change_at_once)
+{
+	open_channel();
+	desk_say_all(&desk, 0);
+	session_config_changed(&desk.session);
+	assert_int_equal(changes_told(), 1);
+	assert_true(desk_ring_works(&desk, 0));
+	close_channel();
+}
+
+TEST(front_end_without_a_running_ring_hears_of_changes_when_it_starts)
+{
+	open_channel();
+	session_config_changed(&desk.session);
+	session_config_changed(&desk.session);
+	assert_int_equal(changes_told(), 0);
+	desk_say_all(&desk, 0);
+	assert_int_equal(changes_told(), 1);
+	assert_int_equal(desk_say(&desk, DESK_MEMORY, 0), 0);
+	assert_int_equal(changes_told(), 0);
+	close_channel();
+}
+
+TEST(front_end_without_a_channel_is_told_nothing)
+{
+	desk_say_all(&desk, 0);
+	session_config_changed(&desk.session);
+	desk_expect_no_reply(&desk);
+	assert_true(desk_ring_works(&desk, 0));
+}
+
+#define DESK_TEST(name) RUN_WITH(setup, name, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		DESK_TEST(queues_are_spread_over_the_workers),
+		DESK_TEST(device_that_names_no_queue_size_gets_the_default),
+		DESK_TEST(most_and_largest_rings_cost_no_memory_before_they_are_used),
+		DESK_TEST(offered_features_are_those_of_the_device_and_of_the_core),
+		DESK_TEST(nothing_starts_before_anything_is_said),
+		DESK_TEST(stopped_rings_all_go_on_where_they_were),
+		DESK_TEST(session_runs_while_one_ring_does),
+		DESK_TEST(reset_gives_back_all_that_a_front_end_brought),
+		DESK_TEST(session_serves_again_after_a_reset),
+		DESK_TEST(reset_drains_what_is_in_flight),
+		DESK_TEST(front_end_with_a_running_ring_hears_of_a_change_at_once),
+		DESK_TEST(front_end_without_a_running_ring_hears_of_changes_when_it_starts),
+		DESK_TEST(front_end_without_a_channel_is_told_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of core/vring.c: what all ring layouts have in common.
+#include "tests/unit/ring.h"
+
+#include <string.h>
+
+static struct unit_ring ring;
+
+static int setup(void **state)
+{
+	(void)state;
+	unit_ring_open(&ring, 8, 0, 0);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	unit_ring_close(&ring);
+	return 0;
+}
+
+TEST(ring_knows_its_index_and_worker)
+{
+	assert_int_equal(vring_index(&ring.vring), 5);
+	assert_ptr_equal(vring_worker(&ring.vring), &ring.worker);
+}
+
+TEST(breaking_stops_the_ring_and_tells_the_front_end_once)
+{
+	unit_ring_add(&ring, 1, 0);
+	vring_break(&ring.vring, "for %s", "a reason");
+	vring_break(&ring.vring, "for another");
+	assert_int_equal(unit_ring_errors(&ring), 1);
+	assert_null(vring_pop(&ring.vring));
+	vring_begin_turn(&ring.vring);
+	assert_null(vring_pop(&ring.vring));
+	assert_false(vring_end_turn(&ring.vring));
+}
+
+TEST(breaking_is_logged_once_with_its_reason)
+{
+	const char *text, *first;
+
+	unit_capture(STDERR_FILENO);
+	vring_break(&ring.vring, "for %s", "a reason");
+	vring_break(&ring.vring, "for another");
+	text = unit_captured();
+	first = strstr(text, "ring 5 broken: for a reason");
+	assert_non_null(first);
+	assert_null(strstr(text, "another"));
+}
+
+TEST(breaking_without_an_error_fd_is_possible)
+{
+	vring_set_err_fd(&ring.vring, -1);
+	vring_break(&ring.vring, "quietly");
+	assert_null(vring_pop(&ring.vring));
+	assert_int_equal(unit_ring_errors(&ring), 0);
+}
+
+TEST(wake_comes_in_the_next_turn_once)
+{
+	vring_wake(&ring.vring);
+	vring_wake(&ring.vring);
+	assert_int_equal(ring.wakes, 0);
+	unit_ring_turn(&ring);
+	assert_int_equal(ring.wakes, 1);
+	unit_ring_turn(&ring);
+	assert_int_equal(ring.wakes, 1);
+}
+
+TEST(ring_is_idle_when_nothing_is_between_pop_and_push)
+{
+	struct chain *first, *second;
+
+	unit_ring_add(&ring, 1, 0);
+	unit_ring_add(&ring, 1, 0);
+	assert_true(vring_idle(&ring.vring));
+	first = unit_ring_pop(&ring);
+	second = unit_ring_pop(&ring);
+	vring_push(&ring.vring, first, 0);
+	assert_false(vring_idle(&ring.vring));
+	vring_push(&ring.vring, second, 0);
+	assert_true(vring_idle(&ring.vring));
+}
+
+TEST(each_chain_in_flight_has_request_memory_of_its_own)
+{
+	struct chain *chains[8];
+
+	for (u8 i = 0; i < 8; i++) {
+		unit_ring_add(&ring, 1, 0);
+		chains[i] = unit_ring_pop(&ring);
+		memset(vring_request(&ring.vring, chains[i]), i, UNIT_RING_REQUEST);
+	}
+	for (u8 i = 0; i < 8; i++) {
+		const u8 *request = vring_request(&ring.vring, chains[i]);
+
+		assert_int_equal(request[0], i);
+		assert_int_equal(request[UNIT_RING_REQUEST - 1], i);
+		vring_push(&ring.vring, chains[i], 0);
+	}
+}
+
+TEST(replaced_and_final_eventfds_are_closed)
+{
+	unsigned before = unit_open_fds();
+
+	vring_set_call_fd(&ring.vring, dup(ring.driver.call_fd));
+	vring_set_err_fd(&ring.vring, dup(ring.driver.err_fd));
+	assert_int_equal(unit_open_fds(), before);
+	vring_set_call_fd(&ring.vring, -1);
+	vring_set_err_fd(&ring.vring, -1);
+	assert_int_equal(unit_open_fds(), before - 2);
+}
+
+#define RING_TEST(name) RUN_WITH(setup, name, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RING_TEST(ring_knows_its_index_and_worker),
+		RING_TEST(breaking_stops_the_ring_and_tells_the_front_end_once),
+		RING_TEST(breaking_is_logged_once_with_its_reason),
+		RING_TEST(breaking_without_an_error_fd_is_possible),
+		RING_TEST(wake_comes_in_the_next_turn_once),
+		RING_TEST(ring_is_idle_when_nothing_is_between_pop_and_push),
+		RING_TEST(each_chain_in_flight_has_request_memory_of_its_own),
+		RING_TEST(replaced_and_final_eventfds_are_closed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
