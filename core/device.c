@@ -91,6 +91,21 @@ static void read_config(void *context)
 	call->len = call->device->ops->config(call->device, call->config);
 }
 
+static void ending(void *context)
+{
+	struct device_call *call = context;
+
+	call->device->ops->ending(call->device);
+}
+
+void device_ending(struct device *device, struct worker *worker)
+{
+	struct device_call call = {.device = device};
+
+	if (device->ops->ending)
+		worker_call(worker, ending, &call);
+}
+
 size_t device_config(struct device *device, struct worker *worker, u8 *config)
 {
 	struct device_call call = {.device = device, .config = config};

@@ -63,6 +63,9 @@ struct device_ops {
 	// Optional. The driver resets the device, or the front-end has gone.
 	void (*reset)(struct device *device);
 
+	// Optional. The process is about to end.
+	void (*ending)(struct device *device);
+
 	// ---- worker, no ring runs: at the worker's start, before a front-end's first byte, and end ----
 
 	// Optional. 0 or -errno with the reason logged; after an error worker_stop is not called.

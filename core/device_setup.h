@@ -15,6 +15,7 @@ void device_worker_stop(struct device *device, struct worker *worker);
 // These run on `worker`, which is worker 0.
 void device_negotiated(struct device *device, struct worker *worker, u64 features);
 void device_reset(struct device *device, struct worker *worker);
+void device_ending(struct device *device, struct worker *worker);
 // Fills in DEVICE_MAX_CONFIG bytes, zero behind the configuration; answers its length, 0 if there is none.
 size_t device_config(struct device *device, struct worker *worker, u8 *config);
 // The range lies within the configuration. 0 or -EINVAL.

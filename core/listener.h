@@ -4,6 +4,7 @@
 #pragma once
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include "core/base.h"
 
@@ -14,6 +15,7 @@ struct listener {
 	bool connects;	  // we call the peer at `path`
 	dev_t device;	  // which file we made, so that we remove no other
 	ino_t inode;
+	struct timespec changed; // an inode's number may be used again
 	int keeper_fd; // a socket to the process that calls and removes for us; -1: we do
 };
 

@@ -59,12 +59,11 @@ static void note_signal(int number)
 	errno = error;
 }
 
-static void set_up_signals(void)
+void server_catch_signals(void)
 {
 	struct sigaction note = {.sa_handler = note_signal};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 
-	signal_received = 0;
 	sigaction(SIGTERM, &note, NULL);
 	sigaction(SIGINT, &note, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); // a front-end's pipe may lose its reader
@@ -264,6 +263,7 @@ int server_serve(struct server *server)
 	}
 	if (signal_received)
 		log_info("ending on signal %d", (int)signal_received);
+	signal_received = 0; // heard
 	return server->exit_on_disconnect ? server->result : 0;
 }
 
@@ -288,7 +288,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->listener_watch.ready = woken;
 	server->connection_watch.ready = connection_ready;
 	server->call_back_ms = CALL_BACK_FIRST_MS;
-	set_up_signals();
+	server_catch_signals();
 	error = open_events(server);
 	if (!error)
 		error = start_workers(server, options);
@@ -302,10 +302,12 @@ int server_init(struct server *server, struct device *device, struct listener *l
 
 void server_drain(struct server *server)
 {
-	if (!connection_is_open(&server->connection))
-		return;
-	session_reset(&server->session);
-	connection_close(&server->connection);
+	if (connection_is_open(&server->connection)) {
+		session_reset(&server->session);
+		connection_close(&server->connection);
+	}
+	if (server->worker_count > 0)
+		device_ending(server->device, &server->workers[0]);
 }
 
 void server_on_workers(struct server *server, void (*function)(void *context), void *context)

@@ -33,6 +33,10 @@ struct server {
 	int result; // of the last connection: 0, or -errno if the front-end broke the protocol
 };
 
+// SIGTERM and SIGINT end server_serve from here on, even if they come before it is called. To be called before anything is
+// made that must not stay behind, such as a socket file.
+void server_catch_signals(void);
+
 // Starts the workers and the device on them, and reserves all memory. Device and listener stay the caller's.
 // SIGTERM and SIGINT end server_serve from here on, so there is one server in a process. 0 or -errno, logged.
 must_check int server_init(struct server *server, struct device *device, struct listener *listener,

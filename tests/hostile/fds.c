@@ -43,11 +43,11 @@ static void s14(struct target *target)
 		fds[i] = memory_file(4096);
 	for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
 		const struct message messages[] = {
-			{VU_SET_VRING_KICK, &ring, 8, fds, counts[i]},
-			{VU_SET_VRING_CALL, &ring, 8, fds, counts[i]},
-			{VU_SET_MEM_TABLE, &table, 40, fds, counts[i]},
-			{VU_ADD_MEM_REG, &region, sizeof(region), fds, counts[i]},
-			{VU_SET_OWNER, NULL, 0, fds, counts[i]},
+			*MESSAGE_FDS(VU_SET_VRING_KICK, &ring, 8, fds, counts[i]),
+			*MESSAGE_FDS(VU_SET_VRING_CALL, &ring, 8, fds, counts[i]),
+			*MESSAGE_FDS(VU_SET_MEM_TABLE, &table, 40, fds, counts[i]),
+			*MESSAGE_FDS(VU_ADD_MEM_REG, &region, sizeof(region), fds, counts[i]),
+			*MESSAGE_FDS(VU_SET_OWNER, NULL, 0, fds, counts[i]),
 		};
 
 		for (size_t m = 0; m < ARRAY_SIZE(messages); m++)

@@ -101,15 +101,19 @@ int64_t clock_ms(void);
 /* ---- message.c: a connection ---- */
 
 struct message {
-	uint32_t request;
+	uint32_t request, size;
 	const void *payload;
-	uint32_t size;
 	const int *fds;
 	size_t fd_count;
 };
 
-#define MESSAGE_FDS(...) (&(const struct message){__VA_ARGS__})
-#define MESSAGE(...) MESSAGE_FDS(__VA_ARGS__, NULL, 0)
+#define MESSAGE_FDS(number, bytes, len, files, count) \
+	(&(const struct message){.request = (number), \
+				 .size = (uint32_t)(len), \
+				 .payload = (bytes), \
+				 .fds = (files), \
+				 .fd_count = (count)})
+#define MESSAGE(number, bytes, len) MESSAGE_FDS(number, bytes, len, NULL, 0)
 #define EMPTY(number) MESSAGE(number, NULL, 0)
 
 /* A memfd of len bytes. */

@@ -29,12 +29,12 @@ static void refuse_region(const struct target *target, const struct vu_region *r
 	const struct vu_single_region single = {.region = *region};
 	const struct vu_mem_table alone = {.count = 1, .regions[0] = *region};
 	int good = memory_file(PAGE);
+	const int fds[] = {good, fd};
 	const struct vu_mem_table second = {
 		.count = 2, .regions = {{UINT64_C(3) << 40, PAGE, UINT64_C(3) << 40, 0}, *region}};
 
 	expect_refused_or_closed(target, MESSAGE_FDS(VU_SET_MEM_TABLE, &alone, 40, &fd, 1));
-	expect_refused_or_closed(target,
-				 MESSAGE_FDS(VU_SET_MEM_TABLE, &second, 72, (int[]){good, fd}, 2));
+	expect_refused_or_closed(target, MESSAGE_FDS(VU_SET_MEM_TABLE, &second, 72, fds, 2));
 	expect_refused_or_closed(target,
 				 MESSAGE_FDS(VU_ADD_MEM_REG, &single, sizeof(single), &fd, 1));
 	close(good);

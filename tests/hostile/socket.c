@@ -199,13 +199,13 @@ static void s11(struct target *target)
 	static const struct vu_single_region region = {.region.size = 4096};
 	int fd = memory_file(4096);
 	const struct message gated[] = {
-		{VU_GET_CONFIG, &config, 20, NULL, 0},
-		{VU_SET_CONFIG, &config, 20, NULL, 0},
-		{VU_GET_QUEUE_NUM, NULL, 0, NULL, 0},
-		{VU_RESET_DEVICE, NULL, 0, NULL, 0},
-		{VU_GET_MAX_MEM_SLOTS, NULL, 0, NULL, 0},
-		{VU_ADD_MEM_REG, &region, sizeof(region), &fd, 1},
-		{VU_REM_MEM_REG, &region, sizeof(region), NULL, 0},
+		*MESSAGE_FDS(VU_GET_CONFIG, &config, 20, NULL, 0),
+		*MESSAGE_FDS(VU_SET_CONFIG, &config, 20, NULL, 0),
+		*MESSAGE_FDS(VU_GET_QUEUE_NUM, NULL, 0, NULL, 0),
+		*MESSAGE_FDS(VU_RESET_DEVICE, NULL, 0, NULL, 0),
+		*MESSAGE_FDS(VU_GET_MAX_MEM_SLOTS, NULL, 0, NULL, 0),
+		*MESSAGE_FDS(VU_ADD_MEM_REG, &region, sizeof(region), &fd, 1),
+		*MESSAGE_FDS(VU_REM_MEM_REG, &region, sizeof(region), NULL, 0),
 	};
 	struct frontend frontend;
 
@@ -323,9 +323,10 @@ static void s23(struct target *target)
 	struct guest guest;
 
 	for (int round = 0; round < 20; round++) {
-		struct vm_ring *ring = &guest.vm.rings[0];
+		struct vm_ring *ring;
 
 		guest_start(&guest, target, NULL);
+		ring = &guest.vm.rings[0];
 		while (vm_blk_add(ring, &guest.slots[0], round % 2 ? VM_BLK_T_IN : VM_BLK_T_OUT, 0,
 				  65536) >= 0)
 			;

@@ -205,14 +205,32 @@ uint64_t target_limit(const struct target *target, int resource, uint64_t limit)
 	return before.rlim_cur;
 }
 
+/* The back-end says so when it has given back all that the front-end had it hold. */
+static void wait_for_the_first_to_go(const struct target *target)
+{
+	int64_t deadline = clock_ms() + SOON_MS;
+	char text[4096] = "";
+
+	while (!strstr(text, "front-end has gone")) {
+		FILE *file = fopen(target->log, "re");
+
+		expect(clock_ms() < deadline, "the first front-end is still there");
+		text[file ? fread(text, 1, sizeof(text) - 1, file) : 0] = '\0';
+		if (file)
+			fclose(file);
+		sleep_ms(1);
+	}
+}
+
 void target_run(struct target *target)
 {
+	unlink(target->log);
 	target->pid = fork();
 	expect(target->pid >= 0, "fork: %s", strerror(errno));
 	if (target->pid == 0)
 		exec_program(target);
 	serve_good_one(target);
-	sleep_ms(MOMENT_MS);
+	wait_for_the_first_to_go(target);
 	target->fds = target_fds(target);
 	target->maps = target_maps(target);
 }

@@ -118,6 +118,11 @@ reads_image() {
 	cmp <(client read "$socket" 0 $(($(stat -c %s "$image") / 512))) "$image"
 }
 
+# No front-end is connected, and what the last one had is given back.
+all_gone() {
+	[ "$(grep -c 'front-end connected$' "$log")" = "$(grep -c 'front-end has gone$' "$log")" ]
+}
+
 fd_count() {
 	find "/proc/$pid/fd" -mindepth 1 | wc -l
 }
