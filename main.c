@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/memory_fault.h"
 #include "core/server.h"
+#include "jail/jail.h"
 #include "seccomp/sandbox.h"
 
 // What the exit status tells.
@@ -31,7 +32,10 @@ enum {
 struct invocation {
 	const struct applet *applet; // NULL: none was named
 	struct common_options common;
+	bool jailed; // by the word `jail` in front of the applet
+	struct jail_options jail;
 	void *values; // of the applet's options
+	char log_name[64];
 	int cpus[SERVER_MAX_WORKERS];
 	unsigned cpu_count;
 };
@@ -50,19 +54,38 @@ static bool is_install(char **arguments, int count)
 	       strcmp(arguments[2], "-s") == 0;
 }
 
+// What stands between the word `jail` and the applet's name, up to which *next is moved.
+static int parse_jail(struct invocation *invocation, char **arguments, int count, int *next)
+{
+	invocation->jailed = true;
+	if (jail_parse(&invocation->jail, arguments, count, next))
+		return EXIT_USAGE;
+	if (invocation->jail.help)
+		jail_print_help();
+	return EXIT_OK;
+}
+
 // Finds the applet by the program's name or, behind global options, by the first word; *next is moved past it.
 static int find_applet(struct invocation *invocation, char **arguments, int count, int *next)
 {
-	const struct option_table table = common_table(invocation);
-	const char *name = count > 0 ? arguments[0] : "";
+	const char *ignored, *name = count > 0 ? arguments[0] : "";
+	const struct option_table tables[] = {common_table(invocation),
+					      {.options = firecracker_option_table,
+					       .count = firecracker_option_count,
+					       .values = &ignored}};
 
-	options_set_defaults(&table, 1);
+	options_set_defaults(tables, 1);
 	invocation->applet = applet_find(name);
 	if (invocation->applet)
 		return EXIT_OK;
-	if (options_parse(&table, 1, arguments, count, next))
+	if (options_parse(tables, ARRAY_SIZE(tables), arguments, count, next))
 		return EXIT_USAGE;
-	if (*next >= count)
+	if (*next < count && strcmp(arguments[*next], "jail") == 0) {
+		++*next;
+		if (parse_jail(invocation, arguments, count, next))
+			return EXIT_USAGE;
+	}
+	if (*next >= count || invocation->jail.help)
 		return EXIT_OK;
 	name = arguments[(*next)++];
 	invocation->applet = applet_find(name);
@@ -103,7 +126,8 @@ static int parse_cpus(struct invocation *invocation)
 
 		if (*end == '-')
 			last = strtoul(end + 1, &end, 10);
-		if (end == text || (*end && *end != ',') || last < first || last >= CPU_SETSIZE)
+		if (end == text || (*end && (*end != ',' || !end[1])) || last < first ||
+		    last >= 8 * sizeof(cpu_set_t))
 			return log_errno(-EINVAL, "--cpus %s: not a list such as 2,4-7",
 					 invocation->common.cpus);
 		for (; first <= last && invocation->cpu_count < SERVER_MAX_WORKERS; first++)
@@ -136,7 +160,7 @@ static bool print_asked(const struct invocation *invocation)
 		print_applet_help(invocation->applet);
 	else if (invocation->applet && common->sandbox_report)
 		report_sandbox(invocation->applet);
-	else if (!invocation->applet)
+	else if (!invocation->applet && !invocation->jail.help)
 		print_usage();
 	else
 		return false;
@@ -157,17 +181,25 @@ static int open_listener(struct listener *listener, const struct common_options 
 	return listener_open_fd(listener, (int)common->fd);
 }
 
-// The keeper needs the socket's folder, so all that it gives up is what it has no use for.
-static void lock_keeper(void *context)
+// A process beside ours needs the file system, so all that it gives up is what it has no use for.
+static void lock_helper(void *context, const struct syscall_rule *rules, size_t count)
 {
 	static struct sandbox_filter filter;
 	struct sandbox *sandbox = context;
-	const struct sandbox_table table = {keeper_rules, keeper_rule_count};
+	const struct sandbox_table table = {rules, count};
 	const struct sandbox_fds fds = {-1, -1, -1};
 
+	jail_release_helper();
+	if (sandbox->mode == SANDBOX_NONE)
+		return;
 	if (sandbox_compile(sandbox, &filter, &table, 1, &fds) || sandbox_lock_keeper(sandbox) ||
 	    sandbox_install(sandbox, &filter))
 		_exit(EXIT_SANDBOX);
+}
+
+static void lock_keeper(void *context)
+{
+	lock_helper(context, keeper_rules, keeper_rule_count);
 }
 
 // A worker's thread installs its filter.
@@ -218,7 +250,10 @@ static int lock_threads(struct sandbox *sandbox, const struct invocation *invoca
 	if (error)
 		return error;
 	server_on_workers(server, install, &installation);
-	return installation.error ? installation.error : sandbox_install(sandbox, &control);
+	if (installation.error)
+		return installation.error;
+	error = jail_seal();
+	return error ? error : sandbox_install(sandbox, &control);
 }
 
 static int start(struct sandbox *sandbox, const struct invocation *invocation,
@@ -252,10 +287,12 @@ static int serve(struct sandbox *sandbox, const struct invocation *invocation,
 		if (listener->path)
 			log_info("%s %s", listener->connects ? "calling" : "listening on",
 				 listener->path);
+		jail_ready();
 		status = server_serve(&server) ? EXIT_PROTOCOL : EXIT_OK;
 	}
 	listener_close(listener); // before the drain: nobody should connect to who is ending
-	server_drain(&server);
+	if (server.device)
+		server_drain(&server);
 	_exit(status);
 }
 
@@ -266,7 +303,7 @@ static int prepare(struct sandbox *sandbox, const struct invocation *invocation)
 		.user = invocation->common.user,
 		.group = invocation->common.group,
 		.netns = invocation->common.netns};
-	int keep[MOST_INHERITED];
+	int keep[MOST_INHERITED + JAIL_MAX_FDS];
 	unsigned count = 0;
 
 	if (invocation->common.fd != OPTION_UNSET)
@@ -274,21 +311,39 @@ static int prepare(struct sandbox *sandbox, const struct invocation *invocation)
 	if (invocation->applet->inherited_fds)
 		count += invocation->applet->inherited_fds(invocation->values, keep + count,
 							   MOST_INHERITED - count);
+	count += jail_fds(keep + count);
 	return sandbox_prepare(sandbox, &options, keep, count);
+}
+
+// Everything from here on happens in the jail's own process, which says so in its lines.
+static int enter_jail(const struct invocation *invocation)
+{
+	enum log_level level = (enum log_level)invocation->common.log_level;
+	int error = jail_enter(&invocation->jail, level);
+
+	log_init(invocation->log_name, level);
+	return error;
 }
 
 static int run(const struct invocation *invocation)
 {
-	const struct applet_arguments arguments = {.values = invocation->values,
-						   .socket = invocation->common.socket};
 	static struct sandbox sandbox;
+	const struct applet_arguments arguments = {.values = invocation->values,
+						   .socket = invocation->common.socket,
+						   .lock_helper = lock_helper,
+						   .lock_context = &sandbox};
 	struct listener listener;
 	struct device *device;
 
+	if (invocation->jailed && enter_jail(invocation))
+		return EXIT_SANDBOX;
 	if (prepare(&sandbox, invocation))
 		return EXIT_SANDBOX;
+	if (invocation->jailed)
+		sandbox.netns_fd = jail_netns_fd();
 	if (invocation->applet->open(&arguments, &device))
 		return EXIT_DEVICE;
+	server_catch_signals();
 	if (open_listener(&listener, &invocation->common)) {
 		invocation->applet->close(device);
 		return EXIT_SOCKET;
@@ -307,11 +362,11 @@ static bool asks_for_capabilities(char **arguments, int count)
 
 static int run_applet(struct invocation *invocation, char **arguments, int count, int next)
 {
-	static char log_name[64];
 	int status;
 
-	snprintf(log_name, sizeof(log_name), "vhost-multi %s", invocation->applet->name);
-	log_init(log_name, LOG_LEVEL_INFO);
+	snprintf(invocation->log_name, sizeof(invocation->log_name), "vhost-multi %s",
+		 invocation->applet->name);
+	log_init(invocation->log_name, LOG_LEVEL_INFO);
 	if (asks_for_capabilities(arguments, count)) {
 		print_capabilities(invocation->applet);
 		return EXIT_OK;
@@ -320,7 +375,11 @@ static int run_applet(struct invocation *invocation, char **arguments, int count
 		free(invocation->values);
 		return EXIT_USAGE;
 	}
-	log_init(log_name, (enum log_level)invocation->common.log_level);
+	if (invocation->jailed && jail_decide(&invocation->jail, &invocation->common)) {
+		free(invocation->values);
+		return EXIT_USAGE;
+	}
+	log_init(invocation->log_name, (enum log_level)invocation->common.log_level);
 	status = print_asked(invocation) ? EXIT_OK : run(invocation);
 	free(invocation->values);
 	return status;

@@ -107,6 +107,7 @@ void print_usage(void)
 	printf("Serves one virtio device of one virtual machine over a vhost-user socket.\n\n"
 	       "Usage: vhost-multi [OPTIONS] APPLET [OPTIONS]\n"
 	       "   or: vhost-APPLET [OPTIONS]          (by a symlink)\n"
+	       "   or: vhost-multi jail [OPTIONS] -- APPLET [OPTIONS]\n"
 	       "   or: vhost-multi --install -s DIR    (makes these symlinks)\n\n"
 	       "Applets:\n");
 	for (size_t i = 0; applet_list[i]; i++)

@@ -156,7 +156,7 @@ int chain_add(struct chain_pool *pool, struct chain *chain, const struct guest_m
 {
 	struct chain_part *part = writable ? &chain->writable : &chain->readable;
 
-	// VIRTIO 1.3, 2.7.4.2 "Device Requirements": readable descriptors come first
+	// VIRTIO 1.3, 2.7.4.2 "Driver Requirements: Message Framing": readable descriptors come first
 	if (!writable && chain->writable.count > 0)
 		return -EPROTO;
 	if (chain->readable.len + chain->writable.len + len > BIT64(CHAIN_MAX_LEN_LOG2))

@@ -101,7 +101,7 @@ static int bind_and_listen(struct listener *listener, const struct sockaddr_un *
 	if (lstat(address->sun_path, &file) == 0) {
 		listener->device = file.st_dev;
 		listener->inode = file.st_ino;
-		listener->changed = file.st_ctim;
+		listener->made = file.st_mtim;
 	}
 	error = sys_int(listen(listener->fd, BACKLOG));
 	return error ? log_errno(error, "cannot listen on %s", address->sun_path) : 0;
@@ -283,8 +283,8 @@ void listener_remove_file(const struct listener *listener)
 
 	if (!listener->connects && lstat(listener->path, &file) == 0 &&
 	    file.st_dev == listener->device && file.st_ino == listener->inode &&
-	    file.st_ctim.tv_sec == listener->changed.tv_sec &&
-	    file.st_ctim.tv_nsec == listener->changed.tv_nsec)
+	    file.st_mtim.tv_sec == listener->made.tv_sec &&
+	    file.st_mtim.tv_nsec == listener->made.tv_nsec)
 		unlink(listener->path);
 }
 

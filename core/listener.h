@@ -15,8 +15,8 @@ struct listener {
 	bool connects;	  // we call the peer at `path`
 	dev_t device;	  // which file we made, so that we remove no other
 	ino_t inode;
-	struct timespec changed; // an inode's number may be used again
-	int keeper_fd; // a socket to the process that calls and removes for us; -1: we do
+	struct timespec made; // its mtime: a new file of the same number has another
+	int keeper_fd;	      // a socket to the process that calls and removes for us; -1: we do
 };
 
 // Makes a socket file with these permissions and listens. A file that a dead process left is replaced; one that

@@ -76,7 +76,7 @@ static void emit(enum log_level level, int error, const char *format, va_list ar
 	if (dropped > 0)
 		append_text(line, &len, "(%u lines dropped) ", dropped);
 	append(line, &len, format, arguments);
-	if (error < 0)
+	if (error < 0 && error != -EINVAL) // that one says no more than the line does
 		append_text(line, &len, ": %s", strerror(-error));
 	for (const char *end = log_line_end; *end; end++)
 		line[len++] = *end;

@@ -109,8 +109,9 @@ int sandbox_step_failed(struct sandbox *sandbox, const char *step, int error, co
 {
 	size_t len = strlen(sandbox->missing);
 
-	snprintf(sandbox->missing + len, sizeof(sandbox->missing) - len, "%s%s", len ? "," : "",
-		 step);
+	if (!strstr(sandbox->missing, step)) // each thread may fail at the same
+		snprintf(sandbox->missing + len, sizeof(sandbox->missing) - len, "%s%s",
+			 len ? "," : "", step);
 	if (sandbox->mode == SANDBOX_STRICT)
 		return log_errno(error, "sandbox: %s failed (%s), and --sandbox is strict", step,
 				 advice);
@@ -257,7 +258,7 @@ int sandbox_lock_keeper(struct sandbox *sandbox)
 }
 
 // A lower limit that the process was started with stays: it could not be raised.
-static int limit(int resource, rlim_t most)
+static int limit(unsigned resource, rlim_t most)
 {
 	struct rlimit limits;
 	int error = sys_int(getrlimit((__typeof__(RLIMIT_CORE))resource, &limits));

@@ -430,6 +430,7 @@ print("locked", flush=True); time.sleep(30)' "$image" >"$folder/holder" 3>&- &
 	for engine in sync uring; do
 		serve --engine $engine --direct --num-queues 4 --workers 2
 		reads_image
+		until_true all_gone
 		fds=$(fd_count) maps=$(map_count)
 		for ((i = 0; i < 20; i++)); do
 			"$root/build/tests/vhost-blk-load" --socket "$socket" --rw mix --bs 16384 --depth 32 \

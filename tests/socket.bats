@@ -183,6 +183,7 @@ time.sleep(30)' "$socket" 3>&- &
 @test "socket: a hundred front-ends, one after the other" {
 	serve
 	reads_image
+	until_true all_gone
 	fds=$(fd_count) maps=$(map_count)
 	for ((i = 0; i < 100; i++)); do
 		client id "$socket" >/dev/null

@@ -8,6 +8,8 @@
 
 #include "applets/common.h"
 
+enum { CONFIG_LEN = 60 };
+
 int unit_disk_try(struct unit_disk *disk, const char *const *words)
 {
 	struct applet_arguments arguments = {.socket = NULL};
@@ -64,8 +66,12 @@ struct vm_blk_config unit_disk_config(struct unit_disk *disk)
 	struct vm_blk_config config = {0};
 	u8 space[DEVICE_MAX_CONFIG] = {0};
 
-	assert_int_equal(disk->device->ops->config(disk->device, space), 60);
-	memcpy(&config, space, 60);
+	if (disk->path[0])
+		assert_int_equal(frontend_get_config(&disk->vm.frontend, 0, CONFIG_LEN, 1, space),
+				 0);
+	else
+		assert_int_equal(disk->device->ops->config(disk->device, space), CONFIG_LEN);
+	memcpy(&config, space, CONFIG_LEN);
 	return config;
 }
 

@@ -31,7 +31,7 @@ void unit_disk_connect(struct unit_disk *disk, const struct vm_options *options)
 // Ends what is open.
 void unit_disk_close(struct unit_disk *disk);
 
-// The configuration space as the device has it now.
+// The configuration space as the device has it now: asked over the socket if it is served.
 struct vm_blk_config unit_disk_config(struct unit_disk *disk);
 
 // Sends a chain of any shape and waits for it: the used length, or a negative errno.

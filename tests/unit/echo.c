@@ -212,6 +212,23 @@ void echo_init(struct echo *echo, unsigned queues, enum echo_order order)
 	device_init(&echo->device, &echo->ops);
 }
 
+struct goal {
+	const u64 *counter;
+	u64 least;
+};
+
+static bool is_reached(const void *context)
+{
+	const struct goal *goal = context;
+
+	return echo_count(goal->counter) >= goal->least;
+}
+
+void echo_wait(const u64 *counter, u64 least)
+{
+	unit_wait(is_reached, &(struct goal){.counter = counter, .least = least});
+}
+
 void echo_release(struct echo *echo, unsigned worker)
 {
 	sys_event_signal(echo->workers[worker].fd);

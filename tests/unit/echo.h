@@ -48,6 +48,9 @@ static inline u64 echo_count(const u64 *counter)
 	return __atomic_load_n(counter, __ATOMIC_ACQUIRE);
 }
 
+// Waits until the counter is at least `least`.
+void echo_wait(const u64 *counter, u64 least);
+
 // Signals the device's own fd on this worker: what is held there is answered.
 void echo_release(struct echo *echo, unsigned worker);
 

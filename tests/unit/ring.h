@@ -19,7 +19,8 @@ struct unit_ring {
 
 enum {
 	UNIT_RING_REGION = 16 << 20, // bytes of each region
-	UNIT_RING_REQUEST = 40,	     // bytes of the device's memory for each chain
+	UNIT_RING_LEN = 2 * UNIT_RING_REGION,
+	UNIT_RING_REQUEST = 40, // bytes of the device's memory for each chain
 };
 #define UNIT_RING_GUEST BIT64(32) // where the first region begins
 

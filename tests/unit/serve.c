@@ -65,6 +65,7 @@ int unit_server_stop(struct unit_server *unit)
 
 	do {
 		assert_true(waited < END_MS);
+		// NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread,cert-pos44-c): it has a handler
 		pthread_kill(unit->thread, SIGTERM);
 		waited += SIGNAL_AGAIN_MS;
 	} while (!ends_within(unit, SIGNAL_AGAIN_MS));

@@ -15,6 +15,8 @@
 
 #include "applets/blk/blk.h"
 
+#define SECTOR UINT64_C(512)
+
 enum { SECTORS = 4096, DISK_LEN = SECTORS * 512, MANY = 64 };
 
 static struct unit_disk disk;
@@ -85,7 +87,7 @@ static void expect_read(u64 sector, u32 len, u32 segment, u32 shift)
 	memset(disk.disk.slot.data, 0, shift + len + 1);
 	assert_int_equal(move(VM_BLK_T_IN, sector, len, segment, shift), VM_BLK_S_OK);
 	for (u32 i = 0; i < len; i++)
-		if (data[i] != unit_byte(sector * 512 + i))
+		if (data[i] != unit_byte(sector * SECTOR + i))
 			fail_msg("byte %u of %u in segments of %u at +%u is %#x", i, len, segment,
 				 shift, data[i]);
 	assert_int_equal(data[len], 0);
@@ -99,13 +101,13 @@ static void expect_written(u64 sector, u32 len, u32 segment, u32 shift)
 	memset(disk.disk.slot.data, 0xff, shift + len + 1);
 	memset(data, 0, len);
 	assert_int_equal(move(VM_BLK_T_OUT, sector, len, segment, shift), VM_BLK_S_OK);
-	unit_expect_zeroes(path, sector * 512, len);
-	unit_expect_pattern(path, sector * 512 - 512, 512);
-	unit_expect_pattern(path, sector * 512 + len, 512);
+	unit_expect_zeroes(path, sector * SECTOR, len);
+	unit_expect_pattern(path, sector * SECTOR - 512, 512);
+	unit_expect_pattern(path, sector * SECTOR + len, 512);
 	for (u32 i = 0; i < len; i++)
-		data[i] = unit_byte(sector * 512 + i);
+		data[i] = unit_byte(sector * SECTOR + i);
 	assert_int_equal(move(VM_BLK_T_OUT, sector, len, segment, shift), VM_BLK_S_OK);
-	unit_expect_pattern(path, sector * 512, len);
+	unit_expect_pattern(path, sector * SECTOR, len);
 }
 
 static void expect_every_shape(u64 sector, u32 len)
@@ -173,7 +175,7 @@ static void read_all_at_once(u32 shift)
 	for (unsigned i = 0; i < MANY; i++) {
 		memset(slots[i].data, 0, 4096);
 		slots[i].data_addr += shift;
-		assert_true(vm_blk_add(ring, &slots[i], VM_BLK_T_IN, i * 8, 4096) >= 0);
+		assert_true(vm_blk_add(ring, &slots[i], VM_BLK_T_IN, i * UINT64_C(8), 4096) >= 0);
 		slots[i].data_addr -= shift;
 	}
 	vm_ring_kick(ring);
@@ -220,7 +222,7 @@ TEST(stopped_ring_has_answered_all_that_it_took_and_resumes)
 
 	open_for_many("--direct");
 	for (unsigned i = 0; i < MANY; i++)
-		vm_blk_add(disk.disk.ring, &slots[i], VM_BLK_T_IN, i * 8, 4096);
+		vm_blk_add(disk.disk.ring, &slots[i], VM_BLK_T_IN, i * UINT64_C(8), 4096);
 	vm_ring_kick(disk.disk.ring);
 	assert_int_equal(vm_stop(&disk.vm), 0);
 	while (vm_ring_take(disk.disk.ring, &completion) == 1)
@@ -250,8 +252,8 @@ TEST(driver_that_turns_the_cache_off_and_on_keeps_its_data)
 		assert_int_equal(frontend_set_config(&disk.vm.frontend, writeback, 1, 0, &on), 0);
 		assert_int_equal(unit_disk_config(&disk).writeback, on);
 		assert_int_equal(vm_disk_flush(&disk.disk), VM_BLK_S_OK);
-		unit_expect_zeroes(path, 2 * i * 512, 512);
-		unit_expect_pattern(path, 2 * i * 512 + 512, 512);
+		unit_expect_zeroes(path, 2 * i * SECTOR, 512);
+		unit_expect_pattern(path, 2 * i * SECTOR + 512, 512);
 	}
 }
 
@@ -260,7 +262,7 @@ TEST(driver_that_turns_the_cache_off_and_on_keeps_its_data)
 TEST(file_that_became_shorter_fails_the_requests_beyond_its_end_alone)
 {
 	open_file(DISK_LEN, NULL);
-	assert_int_equal(truncate(path, 1000 * 512), 0);
+	assert_int_equal(truncate(path, 1000 * SECTOR), 0);
 	assert_int_equal(vm_disk_request(&disk.disk, VM_BLK_T_IN, 1000, 512), VM_BLK_S_IOERR);
 	assert_int_equal(vm_disk_request(&disk.disk, VM_BLK_T_IN, 999, 1024), VM_BLK_S_IOERR);
 	expect_read(992, 4096, UINT32_MAX, 0);
@@ -270,7 +272,7 @@ TEST(file_that_became_shorter_fails_the_requests_beyond_its_end_alone)
 TEST(file_that_became_shorter_fails_direct_requests_too)
 {
 	open_file(DISK_LEN, "--direct");
-	assert_int_equal(truncate(path, 1024 * 512), 0);
+	assert_int_equal(truncate(path, 1024 * SECTOR), 0);
 	assert_int_equal(vm_disk_request(&disk.disk, VM_BLK_T_IN, 1024, 4096), VM_BLK_S_IOERR);
 	assert_int_equal(move(VM_BLK_T_IN, 1024, 4096, 4096, 1), VM_BLK_S_IOERR);
 	expect_read(512, 4096, UINT32_MAX, 0);
@@ -286,7 +288,7 @@ TEST(write_beyond_the_limit_of_file_sizes_fails_and_the_disk_lives)
 	open_file(DISK_LEN, NULL);
 	sigaction(SIGXFSZ, &ignore, NULL);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-	tight = (struct rlimit){.rlim_cur = 1000 * 512, .rlim_max = limit.rlim_max};
+	tight = (struct rlimit){.rlim_cur = 1000 * SECTOR, .rlim_max = limit.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);
 	assert_int_equal(vm_disk_write(&disk.disk, 1000, bytes, 512), VM_BLK_S_IOERR);
 	assert_int_equal(vm_disk_write(&disk.disk, 999, bytes, 512), VM_BLK_S_OK);

@@ -6,8 +6,11 @@
 
 #include "core/chain.h"
 
-enum { PAGE = 4096, REGIONS = 3, REGION_LEN = 512 * PAGE, RING_SIZE = 128, REQUEST_SIZE = 24 };
+#define PAGE UINT64_C(4096)
+#define REGION_LEN (512 * PAGE)
 #define GIB BIT64(30)
+
+enum { RING_SIZE = 128, REQUEST_SIZE = 24 };
 
 // Three regions: the first two adjacent in the guest but not here, the third apart.
 static struct vm_memory vm;
@@ -214,7 +217,7 @@ TEST(readable_after_writable_is_told)
 static void add_bytes(struct chain *chain, unsigned from, unsigned count, bool writable)
 {
 	for (unsigned i = from; i < from + count; i++)
-		assert_int_equal(add(chain, GIB + 2 * i, 1, writable), 0);
+		assert_int_equal(add(chain, GIB + 2 * (u64)i, 1, writable), 0);
 }
 
 TEST(chain_that_outgrows_its_own_segments_goes_on_in_a_large_array)
@@ -230,11 +233,12 @@ TEST(chain_that_outgrows_its_own_segments_goes_on_in_a_large_array)
 	assert_true(chain->large >= 0);
 	segments = chain_readable_iov(chain, &count);
 	assert_int_equal(count, half);
-	assert_ptr_equal(segments[half - 1].iov_base, memory.regions[0].host + 2 * (half - 1));
+	assert_ptr_equal(segments[half - 1].iov_base, memory.regions[0].host + 2 * (u64)(half - 1));
 	segments = chain_writable_iov(chain, &count);
 	assert_int_equal(count, CHAIN_INLINE_SEGMENTS - half + 50);
 	for (unsigned i = 0; i < count; i++)
-		assert_ptr_equal(segments[i].iov_base, memory.regions[0].host + 2 * (half + i));
+		assert_ptr_equal(segments[i].iov_base,
+				 memory.regions[0].host + 2 * (u64)(half + i));
 }
 
 TEST(readable_buffers_alone_can_outgrow_too_and_writable_ones_follow)
@@ -248,7 +252,7 @@ TEST(readable_buffers_alone_can_outgrow_too_and_writable_ones_follow)
 	chain_readable_iov(chain, &count);
 	assert_int_equal(count, CHAIN_INLINE_SEGMENTS + 5);
 	assert_int_equal(chain_write(chain, written, 2), 2);
-	assert_int_equal(*guest(GIB + 2 * (CHAIN_INLINE_SEGMENTS + 6)), 8);
+	assert_int_equal(*guest(GIB + 2 * (u64)(CHAIN_INLINE_SEGMENTS + 6)), 8);
 }
 
 TEST(chain_of_too_many_segments_is_refused)
@@ -287,8 +291,8 @@ TEST(large_arrays_run_out_and_come_back)
 {
 	struct chain *chain;
 
-	for (u16 i = 0; i < CHAIN_LARGE_COUNT; i++) {
-		chain = chain_begin(&pool, i);
+	for (unsigned i = 0; i < CHAIN_LARGE_COUNT; i++) {
+		chain = chain_begin(&pool, (u16)i);
 		add_bytes(chain, 0, CHAIN_INLINE_SEGMENTS + 1, false);
 		chain_submit(&pool, chain);
 	}
@@ -329,9 +333,9 @@ TEST(head_in_flight_cannot_begin_again)
 
 TEST(each_head_has_request_memory_of_its_own)
 {
-	for (u16 i = 0; i < RING_SIZE; i++)
-		memset(chain_pool_request(&pool, chain_begin(&pool, i)), i, REQUEST_SIZE);
-	for (u16 i = 0; i < RING_SIZE; i++) {
+	for (unsigned i = 0; i < RING_SIZE; i++)
+		memset(chain_pool_request(&pool, chain_begin(&pool, (u16)i)), (int)i, REQUEST_SIZE);
+	for (unsigned i = 0; i < RING_SIZE; i++) {
 		const u8 *request = chain_pool_request(&pool, &pool.chains[i]);
 
 		assert_int_equal(request[0], i);

@@ -265,7 +265,7 @@ static void on_alarm(int number)
 TEST(signal_ends_the_sleep_and_the_loop_goes_on)
 {
 	const struct sigaction action = {.sa_handler = on_alarm};
-	const struct itimerval soon = {.it_value.tv_usec = 20 * 1000};
+	const struct itimerval soon = {.it_value.tv_usec = 20000};
 
 	sigaction(SIGALRM, &action, NULL);
 	setitimer(ITIMER_REAL, &soon, NULL);

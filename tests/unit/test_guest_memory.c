@@ -10,7 +10,8 @@
 
 #include "core/guest_memory.h"
 
-enum { PAGE = 4096, FILE_LEN = 16 * PAGE };
+#define PAGE UINT64_C(4096)
+#define FILE_LEN (16 * PAGE)
 #define GIB BIT64(30)
 
 static struct guest_memory memory;

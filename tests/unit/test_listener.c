@@ -152,6 +152,16 @@ TEST(closing_removes_the_socket_file)
 	assert_false(path_exists());
 }
 
+// As one does to let a front-end of another user in.
+TEST(closing_removes_the_socket_file_whatever_its_permissions_are_by_then)
+{
+	assert_int_equal(open_path(), 0);
+	assert_int_equal(chmod(path, 0666), 0);
+	assert_int_equal(chown(path, getuid(), getgid()), 0);
+	listener_close(&listener);
+	assert_false(path_exists());
+}
+
 TEST(file_of_a_process_that_has_ended_is_replaced)
 {
 	int client;
@@ -360,6 +370,7 @@ int main(void)
 		LISTENER_TEST(client_that_has_gone_again_does_no_harm),
 		LISTENER_TEST(socket_file_has_the_permissions_asked_for_whatever_the_umask),
 		LISTENER_TEST(closing_removes_the_socket_file),
+		LISTENER_TEST(closing_removes_the_socket_file_whatever_its_permissions_are_by_then),
 		LISTENER_TEST(file_of_a_process_that_has_ended_is_replaced),
 		LISTENER_TEST(socket_that_another_process_listens_on_is_left_alone),
 		LISTENER_TEST(socket_whose_backlog_is_full_is_left_alone),

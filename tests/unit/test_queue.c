@@ -197,26 +197,20 @@ TEST(stopped_ring_serves_nothing)
 	assert_int_equal(echo_count(&echo.served), 0);
 }
 
-static bool one_is_taken(const void *context)
-{
-	(void)context;
-	return echo_count(&echo.taken) > 0;
-}
-
 // Keeps the device busy; it holds at least one chain then.
 static void add_all(void)
 {
 	for (u32 i = 0; i < SLOTS; i++)
 		assert_true(echo_add(&driver, &slots[i], i));
 	vm_ring_kick(&driver);
-	unit_wait(one_is_taken, NULL);
+	echo_wait(&echo.taken, 1);
 }
 
 TEST(stop_returns_when_all_that_was_taken_is_answered)
 {
 	unsigned answers = 0;
 
-	echo.stop_ns = 20 * 1000 * 1000;
+	echo.stop_ns = 20000000;
 	say_all_and_start();
 	add_all();
 	queue_stop(&queue);
@@ -242,7 +236,7 @@ TEST(device_answers_later_by_its_own_fd)
 	say_all_and_start();
 	assert_true(echo_add(&driver, &slots[0], 1));
 	vm_ring_kick(&driver);
-	unit_wait(one_is_taken, NULL);
+	echo_wait(&echo.taken, 1);
 	assert_int_equal(echo_count(&echo.served), 0);
 	echo_release(&echo, 0);
 	assert_int_equal(vm_ring_wait(&driver, 5000), 0);

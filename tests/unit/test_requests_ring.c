@@ -3,7 +3,6 @@
 #include "tests/unit/desk.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -34,10 +33,10 @@ static int teardown(void **state)
 	return desk_close(&desk);
 }
 
-static void shuffle(enum desk_word *words, unsigned count)
+static void shuffle(enum desk_word *words, unsigned count, u64 seed)
 {
 	for (unsigned i = count; i > 1; i--) {
-		unsigned pick = (unsigned)rand() % i;
+		unsigned pick = unit_random(&seed) % i;
 		enum desk_word word = words[pick];
 
 		words[pick] = words[i - 1];
@@ -51,8 +50,7 @@ static void say_shuffled(const enum desk_word *words, unsigned count, unsigned s
 	enum desk_word shuffled[DESK_WORDS];
 
 	memcpy(shuffled, words, count * sizeof(*words));
-	srand(seed);
-	shuffle(shuffled, count);
+	shuffle(shuffled, count, seed);
 	for (unsigned i = 0; i < count; i++)
 		if (desk_say(&desk, shuffled[i], 0) != 0)
 			fail_msg("seed %u: word %d was refused as number %u", seed, shuffled[i], i);
@@ -217,11 +215,6 @@ TEST(stopped_ring_tells_its_next_entry_as_often_as_it_is_asked)
 	}
 }
 
-static bool all_are_taken(const void *context)
-{
-	return echo_count(&desk.echo.taken) == *(const u64 *)context;
-}
-
 TEST(base_is_told_when_everything_in_flight_is_answered)
 {
 	const u64 count = 5;
@@ -234,7 +227,7 @@ TEST(base_is_told_when_everything_in_flight_is_answered)
 		assert_true(echo_add(&desk.rings[0], &slots[i], i));
 	}
 	vm_ring_kick(&desk.rings[0]);
-	unit_wait(all_are_taken, &count);
+	echo_wait(&desk.echo.taken, count);
 	assert_null(echo_take(&desk.rings[0]));
 	assert_int_equal(desk_send_state(&desk, VU_GET_VRING_BASE, 0, 0), 0);
 	desk_expect(&desk, VU_GET_VRING_BASE, &base, sizeof(base));
@@ -308,6 +301,12 @@ TEST(only_the_call_fd_is_signalled_when_it_comes)
 	assert_int_equal(vm_ring_eventfd_read(desk.rings[0].err_fd), 0);
 }
 
+static bool ring_has_answered(const void *context)
+{
+	(void)context;
+	return vm_ring_arm(&desk.rings[0]);
+}
+
 TEST(driver_can_be_called_by_a_pipe_even_a_full_blocking_one)
 {
 	int ends[2];
@@ -324,8 +323,7 @@ TEST(driver_can_be_called_by_a_pipe_even_a_full_blocking_one)
 
 		assert_true(echo_add(&desk.rings[0], &desk.slots[0], i));
 		vm_ring_kick(&desk.rings[0]);
-		while (!vm_ring_arm(&desk.rings[0]))
-			;
+		unit_wait(ring_has_answered, NULL);
 		assert_non_null(echo_take(&desk.rings[0]));
 		assert_int_equal(echo_count(&desk.echo.served), served);
 	}

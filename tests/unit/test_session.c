@@ -128,8 +128,7 @@ TEST(reset_drains_what_is_in_flight)
 	desk_say_all(&desk, 0);
 	assert_true(echo_add(&desk.rings[0], &desk.slots[0], 1));
 	vm_ring_kick(&desk.rings[0]);
-	while (echo_count(&desk.echo.taken) == 0)
-		;
+	echo_wait(&desk.echo.taken, 1);
 	session_reset(&desk.session);
 	assert_ptr_equal(echo_take(&desk.rings[0]), &desk.slots[0]);
 }

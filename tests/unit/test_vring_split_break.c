@@ -109,8 +109,8 @@ TEST(descriptor_that_is_its_own_next_breaks)
 
 TEST(loop_of_all_descriptors_breaks)
 {
-	for (u16 i = 0; i < SIZE; i++)
-		link_desc(i, (u16)((i + 1) % SIZE));
+	for (unsigned i = 0; i < SIZE; i++)
+		link_desc((u16)i, (u16)((i + 1) % SIZE));
 	show(0);
 	expect_break();
 }

@@ -104,11 +104,21 @@ bool unit_is_readable(int fd)
 
 void unit_wait(bool (*condition)(const void *context), const void *context)
 {
-	const struct timespec moment = {.tv_nsec = 200 * 1000};
+	const struct timespec moment = {.tv_nsec = 200000};
 
 	for (unsigned i = 0; i < WAIT_MS * 5 && !condition(context); i++)
 		nanosleep(&moment, NULL);
 	assert_true(condition(context));
+}
+
+static bool fd_is_readable(const void *fd)
+{
+	return unit_is_readable(*(const int *)fd);
+}
+
+void unit_wait_readable(int fd)
+{
+	unit_wait(fd_is_readable, &fd);
 }
 
 void unit_share(struct guest_memory *memory, const struct vm_memory *vm)

@@ -29,6 +29,13 @@ static inline u8 unit_byte(u64 offset)
 	return (u8)(offset * 7 + offset / 512 + 1);
 }
 
+// The next number of a sequence that `seed` began with: the same in every run.
+static inline unsigned unit_random(u64 *seed)
+{
+	*seed = *seed * 6364136223846793005 + 1442695040888963407;
+	return (unsigned)(*seed >> 33);
+}
+
 // What is written to `fd` (1, 2) between these two; the text is kept until the next capture.
 void unit_capture(int fd);
 const char *unit_captured(void);
@@ -41,6 +48,7 @@ bool unit_is_readable(int fd);
 
 // Waits until condition(context) holds; fails the test if it does not within ten seconds.
 void unit_wait(bool (*condition)(const void *context), const void *context);
+void unit_wait_readable(int fd);
 
 // Adds all regions that the front-end has to the core's guest memory.
 void unit_share(struct guest_memory *memory, const struct vm_memory *vm);

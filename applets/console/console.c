@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: Apache-2.0
+// The console applet: consoles and serial ports (VIRTIO 1.3, 5.3 "Console Device"). Options, features, configuration,
+// and the operations.
+#include "applets/console/console.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "applets/applet.h"
+#include "applets/console/assistant.h"
+#include "core/log.h"
+#include "core/sys.h"
+
+enum { MOST_REPLAY = 16 << 20 };
+
+struct console_options {
+	struct option_list ports;
+	const char *link, *size;
+	u64 replay;
+	unsigned resize_order;
+};
+
+enum { COLS_ROWS, ROWS_COLS };
+
+// clang-format off
+static const struct option console_option_table[] = {
+	{.name = "port", .letter = 'p', .type = OPTION_LIST, .argument = "type=TYPE[,KEY...]", .max = CONSOLE_MAX_PORTS,
+	 .help = "where a port ends on the host, see below; may be repeated",
+	 .offset = offsetof(struct console_options, ports)},
+	{.name = "size", .type = OPTION_TEXT, .argument = "COLSxROWS|inherit",
+	 .help = "what the guest sees [as our terminal, if we have one]",
+	 .offset = offsetof(struct console_options, size)},
+	{.name = "resize-order", .type = OPTION_CHOICE, .choices = "cols-rows|rows-cols", .initial = "cols-rows",
+	 .help = "",
+	 .offset = offsetof(struct console_options, resize_order)},
+	{.name = "replay", .type = OPTION_SIZE, .argument = "BYTES", .initial = "64K", .max = MOST_REPLAY,
+	 .help = "what a late client gets to see of a console",
+	 .offset = offsetof(struct console_options, replay)},
+	{.name = "link", .type = OPTION_TEXT, .argument = "PATH",
+	 .help = "a symbolic link to the first pty",
+	 .offset = offsetof(struct console_options, link)},
+};
+// clang-format on
+
+static bool is_multiport(const struct console *console)
+{
+	const struct port *first = &console->ports[0];
+
+	return console->port_count > 1 || first->options.name || !first->is_console;
+}
+
+// ---- operations ----
+
+// The control queues are there even if they are not offered: front-ends may be told to make them.
+static unsigned console_queue_count(const struct device *device)
+{
+	return 2 * (console_of_const(device)->port_count + 1);
+}
+
+static u64 console_features(const struct device *device)
+{
+	const struct console *console = console_of_const(device);
+	u64 features = BIT64(VIRTIO_CONSOLE_F_EMERG_WRITE);
+
+	if (console->has_size)
+		features |= BIT64(VIRTIO_CONSOLE_F_SIZE);
+	if (is_multiport(console))
+		features |= BIT64(VIRTIO_CONSOLE_F_MULTIPORT);
+	return features;
+}
+
+// Features are negotiated anew whenever the front-end pauses the device, so the driver may be the same as before.
+static void console_negotiated(struct device *device, u64 features)
+{
+	struct console *console = console_of(device);
+
+	console->multiport = features & BIT64(VIRTIO_CONSOLE_F_MULTIPORT);
+	if (!console->multiport)
+		control_reset(console);
+}
+
+static void console_reset(struct device *device)
+{
+	control_reset(console_of(device));
+}
+
+static size_t console_config(const struct device *device, u8 *space)
+{
+	const struct console *console = console_of_const(device);
+	const struct virtio_console_config config = {.cols = le16_of(console->cols),
+						     .rows = le16_of(console->rows),
+						     .max_nr_ports = le32_of(console->port_count)};
+
+	memcpy(space, &config, sizeof(config));
+	return sizeof(config);
+}
+
+static struct port *first_console(struct console *console)
+{
+	for (unsigned i = 0; i < console->port_count; i++)
+		if (console->ports[i].is_console)
+			return &console->ports[i];
+	return &console->ports[0];
+}
+
+// 5.3.4 "Device configuration layout": a character in emerg_wr, at any time. Front-ends write the whole space for it,
+// so what is read-only there is passed over.
+static int console_config_write(struct device *device, size_t offset, const u8 *data, size_t len)
+{
+	const size_t character = offsetof(struct virtio_console_config, emerg_wr);
+
+	if (offset <= character && character < offset + len)
+		port_emergency_write(first_console(console_of(device)), data[character - offset]);
+	return 0;
+}
+
+static void stop_hosts(struct console *console, unsigned count)
+{
+	while (count > 0)
+		host_stop(&console->ports[--count]);
+}
+
+static int start_hosts(struct console *console)
+{
+	for (unsigned i = 0; i < console->port_count; i++) {
+		int error = host_start(&console->ports[i]);
+
+		if (error) {
+			stop_hosts(console, i);
+			return error;
+		}
+	}
+	return 0;
+}
+
+static void console_ending(struct device *device)
+{
+	assistant_end(console_of(device));
+}
+
+static int console_worker_start(struct device *device, struct worker *worker)
+{
+	struct console *console = console_of(device);
+	int error;
+
+	console->worker = worker;
+	error = size_start(console);
+	if (!error)
+		error = host_watch_presence(console);
+	return error ? error : start_hosts(console);
+}
+
+static void console_worker_stop(struct device *device, struct worker *worker)
+{
+	struct console *console = console_of(device);
+
+	stop_hosts(console, console->port_count);
+	size_stop(console);
+	if (console->presence_fd >= 0)
+		worker_unwatch(worker, console->presence_fd, &console->presence);
+}
+
+// Where the device keeps this ring while it runs.
+static struct vring **slot_of(struct console *console, const struct vring *vring)
+{
+	unsigned index = vring_index(vring);
+	struct port *port = &console->ports[index < 2 ? 0 : index / 2 - 1];
+
+	if (index == VIRTIO_CONSOLE_CONTROL_RECEIVEQ)
+		return &console->control_receiveq;
+	if (index == VIRTIO_CONSOLE_CONTROL_TRANSMITQ)
+		return &console->control_transmitq;
+	return index % 2 ? &port->transmitq : &port->receiveq;
+}
+
+static void console_process_queue(struct device *device, struct vring *vring)
+{
+	struct console *console = console_of(device);
+	struct vring **slot = slot_of(console, vring);
+
+	if (slot == &console->control_receiveq)
+		control_receive(console);
+	else if (slot == &console->control_transmitq)
+		control_transmit(console);
+	else if (vring_index(vring) % 2)
+		port_transmit(container_of(slot, struct port, transmitq));
+	else
+		port_receive(container_of(slot, struct port, receiveq));
+}
+
+static void console_queue_start(struct device *device, struct vring *vring)
+{
+	struct console *console = console_of(device);
+
+	*slot_of(console, vring) = vring;
+	if (vring_index(vring) == VIRTIO_CONSOLE_CONTROL_TRANSMITQ)
+		console->complained = false;
+}
+
+static void console_queue_stop(struct device *device, struct vring *vring)
+{
+	struct console *console = console_of(device);
+	struct vring **slot = slot_of(console, vring);
+
+	if (slot != &console->control_transmitq && vring_index(vring) % 2)
+		port_stop_transmit(container_of(slot, struct port, transmitq));
+	*slot = NULL;
+}
+
+static const struct device_ops console_ops = {
+	.queue_count = console_queue_count,
+	.features = console_features,
+	.one_worker = true,
+	.negotiated = console_negotiated,
+	.config = console_config,
+	.config_write = console_config_write,
+	.reset = console_reset,
+	.ending = console_ending,
+	.worker_start = console_worker_start,
+	.worker_stop = console_worker_stop,
+	.process_queue = console_process_queue,
+	.queue_start = console_queue_start,
+	.queue_stop = console_queue_stop,
+};
+
+static const struct syscall_rule *console_rules(const struct device *device, size_t *count)
+{
+	static struct syscall_rule all[CONSOLE_MAX_RULES];
+
+	if (!device) {
+		*count = rules_make(NULL, all);
+		return all;
+	}
+	*count = console_of_const(device)->rule_count;
+	return console_of_const(device)->rules;
+}
+
+// ---- opening ----
+
+// Without --port: the terminal if we have it, else a socket beside the front-end's.
+static int default_port(struct port_options *options, const char *socket)
+{
+	char path[128];
+
+	if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp())
+		return port_options_set(options, PORT_STDIO, NULL);
+	if (!socket)
+		return log_errno(-EINVAL,
+				 "needs --port type=…, since there is neither a terminal nor "
+				 "--socket PATH to name a socket after");
+	if ((size_t)snprintf(path, sizeof(path), "%s.console", socket) >= sizeof(path))
+		return log_errno(-ENAMETOOLONG, "%s.console is too long; use --port type=…",
+				 socket);
+	return port_options_set(options, PORT_UNIX, path);
+}
+
+static unsigned console_inherited_fds(const void *values, int *fds, unsigned most)
+{
+	const struct option_list *list = &((const struct console_options *)values)->ports;
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < list->count && count + 2 <= most; i++)
+		count += port_options_fds(list->items[i], fds + count);
+	return count;
+}
+
+static int parse_ports(struct console *console, const struct applet_arguments *arguments)
+{
+	const struct option_list *list =
+		&((const struct console_options *)arguments->values)->ports;
+	int error = 0;
+
+	console->port_count = list->count ? list->count : 1;
+	console->ports = calloc(console->port_count, sizeof(*console->ports));
+	if (!console->ports)
+		return log_errno(-ENOMEM, "cannot make %u ports", console->port_count);
+	for (unsigned i = 0; i < console->port_count; i++)
+		port_init(&console->ports[i], console, i);
+	if (list->count == 0)
+		return default_port(&console->ports[0].options, arguments->socket);
+	for (unsigned i = 0; i < list->count && !error; i++)
+		error = port_options_parse(&console->ports[i].options, list->items[i]);
+	return error;
+}
+
+static bool same_name(const struct port_options *a, const struct port_options *b)
+{
+	return a->name && b->name && strcmp(a->name, b->name) == 0;
+}
+
+// The terminal is there once, and the guest finds ports by their names.
+static int check_ports(const struct console *console)
+{
+	for (unsigned i = 0; i < console->port_count; i++) {
+		const struct port_options *port = &console->ports[i].options;
+
+		for (unsigned j = 0; j < i; j++) {
+			const struct port_options *other = &console->ports[j].options;
+
+			if (port->type == PORT_STDIO && other->type == PORT_STDIO)
+				return log_errno(-EINVAL, "--port type=stdio: only once, please");
+			if (same_name(port, other))
+				return log_errno(-EINVAL, "--port name=%s: only once, please",
+						 port->name);
+		}
+	}
+	return 0;
+}
+
+// Unless it is said which ports are consoles, the first one is.
+static void choose_consoles(struct console *console)
+{
+	bool chosen = false;
+
+	for (unsigned i = 0; i < console->port_count; i++) {
+		console->ports[i].is_console = console->ports[i].options.console;
+		chosen = chosen || console->ports[i].is_console;
+	}
+	if (!chosen)
+		console->ports[0].is_console = true;
+}
+
+static int open_ports(struct console *console, const char *link)
+{
+	for (unsigned i = 0; i < console->port_count; i++) {
+		struct port *port = &console->ports[i];
+		bool is_pty = port->options.type == PORT_PTY;
+		int error = port_reserve(port);
+
+		if (!error)
+			error = host_open(port, is_pty ? link : NULL);
+		if (error)
+			return error;
+		if (is_pty)
+			link = NULL;
+	}
+	return link ? log_errno(-EINVAL, "--link %s: no port is of type pty", link) : 0;
+}
+
+static int set_up(struct console *console, const struct applet_arguments *arguments)
+{
+	const struct console_options *options = arguments->values;
+	int error = parse_ports(console, arguments);
+
+	if (!error)
+		error = check_ports(console);
+	if (error)
+		return error;
+	choose_consoles(console);
+	error = open_ports(console, options->link);
+	if (!error)
+		error = size_open(console, options->size);
+	if (!error)
+		error = assistant_start(console, arguments);
+	if (!error && console->terminal.fd >= 0)
+		error = terminal_make_raw(&console->terminal);
+	console->rule_count = rules_make(console, console->rules);
+	return error;
+}
+
+static void console_free(struct console *console)
+{
+	assistant_end(console);
+	for (unsigned i = 0; console->ports && i < console->port_count; i++) {
+		host_close(&console->ports[i]);
+		port_fini(&console->ports[i]);
+	}
+	close_fd(&console->presence_fd);
+	close_fd(&console->resized_fd);
+	free(console->ports);
+	free(console);
+}
+
+static void console_close(struct device *device)
+{
+	console_free(console_of(device));
+}
+
+static int console_open(const struct applet_arguments *arguments, struct device **device)
+{
+	const struct console_options *options = arguments->values;
+	struct console *console = calloc(1, sizeof(*console));
+	int error;
+
+	if (!console)
+		return log_errno(-ENOMEM, "cannot make a console");
+	device_init(&console->device, &console_ops);
+	console->replay = (size_t)options->replay;
+	console->rows_first = options->resize_order == ROWS_COLS;
+	console->terminal.fd = -1;
+	console->assistant_fd = -1;
+	console->presence_fd = -1;
+	console->resized_fd = -1;
+	console->size_fd = -1;
+	error = set_up(console, arguments);
+	if (error) {
+		console_free(console);
+		return error;
+	}
+	*device = &console->device;
+	return 0;
+}
+
+extern const struct applet console_applet;
+const struct applet console_applet = {
+	.name = "console",
+	.summary = "a console and serial ports, on a terminal, ptys, sockets, files or fifos",
+	.backend_type = "console",
+	.capabilities = "",
+	.examples =
+		"  vhost-multi console --socket /run/vm.sock\n"
+		"  vhost-multi console --socket /run/vm.sock --port type=pty --link /run/vm.tty\n"
+		"  vhost-multi console --socket /run/vm.sock --port type=unix,path=/run/vm.console,log=/var/log/vm \\\n"
+		"    --port type=unix,path=/run/vm.agent,name=org.example.agent\n"
+		"\nPorts: type=stdio | pty[,path=LINK] | unix,path=PATH[,connect] | tcp,path=[HOST:]PORT[,connect] |\n"
+		"  file,path=PATH[,input=PATH] | fd,path=N[,input=N] | fifo,path=PATH[,input=PATH] | null, each with\n"
+		"  name=NAME    what the guest calls it, /dev/virtio-ports/NAME\n"
+		"  console      it is a console; without any, the first port is\n"
+		"  log=FILE     append the output to this file, timestamp: with the time on each line\n"
+		"  filter       only printable output gets through, no terminal escape sequences\n"
+		"  drop         lose the oldest output when the reader is slow; else the guest waits\n",
+	.options = console_option_table,
+	.option_count = ARRAY_SIZE(console_option_table),
+	.values_size = sizeof(struct console_options),
+	.rules = console_rules,
+	.inherited_fds = console_inherited_fds,
+	.open = console_open,
+	.close = console_close,
+};

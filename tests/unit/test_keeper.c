@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of core/keeper.c: the process that removes our socket file, however we end, and calls the front-end for us.
+#include "tests/unit/unit.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#include "core/keeper.h"
+
+static struct listener listener;
+static const char *path;
+static unsigned fds_before;
+
+static int setup(void **state)
+{
+	(void)state;
+	fds_before = unit_open_fds();
+	path = unit_path("socket");
+	unlink(path);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return unit_open_fds() == fds_before ? 0 : -1;
+}
+
+static void lock_nothing(void *context)
+{
+	(void)context;
+}
+
+static int open_with_keeper(void)
+{
+	int error = listener_open_path(&listener, path, 0600);
+
+	return error ? error : keeper_start(&listener, lock_nothing, NULL);
+}
+
+static bool file_is_gone(const void *context)
+{
+	(void)context;
+	return access(path, F_OK) != 0;
+}
+
+// A process that listens with a keeper, until it is killed.
+static pid_t fork_listener(void)
+{
+	int ready[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (open_with_keeper() != 0 || write(ready[1], "r", 1) != 1)
+			_exit(1);
+		for (;;)
+			pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	close(ready[1]);
+	return pid;
+}
+
+TEST(file_goes_when_the_process_is_killed)
+{
+	pid_t pid = fork_listener();
+
+	assert_int_equal(access(path, F_OK), 0);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	unit_wait(file_is_gone, NULL);
+}
+
+TEST(file_that_another_has_made_there_stays_when_the_process_is_killed)
+{
+	pid_t pid = fork_listener();
+
+	assert_int_equal(rename(path, unit_path("elsewhere")), 0);
+	unit_file("socket", 3);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(wait(NULL), -1); // nobody is left
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+TEST(file_goes_when_the_listener_is_closed)
+{
+	assert_int_equal(open_with_keeper(), 0);
+	assert_int_equal(access(path, F_OK), 0);
+	listener_close(&listener);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_true(wait(NULL) > 0); // and the keeper ends
+}
+
+TEST(front_end_is_called_by_the_keeper)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int peer = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), called, accepted;
+	char byte;
+
+	assert_int_equal(listener_open_client(&listener, path), 0);
+	assert_int_equal(keeper_start(&listener, lock_nothing, NULL), 0);
+	assert_int_equal(listener_accept(&listener), -EAGAIN);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	assert_int_equal(bind(peer, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(listener_accept(&listener), -EAGAIN);
+	assert_int_equal(listen(peer, 1), 0);
+	called = listener_accept(&listener);
+	accepted = accept4(peer, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(called >= 0 && accepted >= 0);
+	assert_int_equal(write(accepted, "x", 1), 1);
+	assert_int_equal(read(called, &byte, 1), 1);
+	close(called);
+	close(accepted);
+	close(peer);
+	listener_close(&listener);
+	assert_int_equal(access(path, F_OK), 0); // the peer's file is not ours
+	assert_true(wait(NULL) > 0);
+}
+
+TEST(keeper_holds_none_of_our_fds)
+{
+	int ends[2];
+	char byte;
+
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(open_with_keeper(), 0);
+	close(ends[1]);
+	assert_int_equal(read(ends[0], &byte, 1), 0); // or it would wait for the keeper's end
+	close(ends[0]);
+	listener_close(&listener);
+	assert_true(wait(NULL) > 0);
+}
+
+#define KEEPER_TEST(name) RUN_WITH(setup, name, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		KEEPER_TEST(file_goes_when_the_process_is_killed),
+		KEEPER_TEST(file_that_another_has_made_there_stays_when_the_process_is_killed),
+		KEEPER_TEST(file_goes_when_the_listener_is_closed),
+		KEEPER_TEST(front_end_is_called_by_the_keeper),
+		KEEPER_TEST(keeper_holds_none_of_our_fds),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
