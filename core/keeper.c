@@ -45,7 +45,7 @@ static void close_others(int fd)
 
 static void serve(const struct listener *listener, int fd)
 {
-	u8 command;
+	u8 command = 0;
 
 	while (sys(recv(fd, &command, sizeof(command), 0)) == sizeof(command))
 		listener_keeper_do(listener, fd, command);

@@ -212,7 +212,7 @@ static int receive_result(int socket)
 		struct cmsghdr header;
 		u8 bytes[CMSG_SPACE(sizeof(int))];
 	} control;
-	int result, fd;
+	int result = 0, fd;
 	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
 	struct msghdr message = {.msg_iov = &segment,
 				 .msg_iovlen = 1,

@@ -73,11 +73,11 @@ static int set_limit(const char *text)
 
 	error = jail_split_limit(text, &resource, &value);
 	if (!error)
-		error = sys_int(getrlimit((__typeof__(RLIMIT_CORE))resource, &limit));
+		error = sys_int(syscall(SYS_prlimit64, 0, resource, NULL, &limit));
 	if (error)
 		return error;
 	limit.rlim_cur = limit.rlim_max = min_u64(limit.rlim_max, value);
-	error = sys_int(setrlimit((__typeof__(RLIMIT_CORE))resource, &limit));
+	error = sys_int(syscall(SYS_prlimit64, 0, resource, &limit, NULL));
 	return error ? log_errno(error, "--resource-limit %s cannot be set", text) : 0;
 }
 

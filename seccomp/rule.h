@@ -15,8 +15,8 @@ struct syscall_check {
 };
 
 struct syscall_rule {
-	int number;
 	const char *name, *reason;
+	int number;
 	unsigned check_count;
 	struct syscall_check checks[RULE_MAX_CHECKS];
 };

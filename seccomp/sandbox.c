@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 
 #include "core/log.h"
 #include "core/sys.h"
@@ -260,11 +261,11 @@ int sandbox_lock_keeper(struct sandbox *sandbox)
 // A lower limit that the process was started with stays: it could not be raised.
 static int limit(unsigned resource, rlim_t most)
 {
-	struct rlimit limits;
-	int error = sys_int(getrlimit((__typeof__(RLIMIT_CORE))resource, &limits));
+	struct rlimit limits = {0};
+	int error = sys_int(syscall(SYS_prlimit64, 0, resource, NULL, &limits));
 
 	limits.rlim_cur = limits.rlim_max = min_u64(limits.rlim_max, most);
-	return error ? error : sys_int(setrlimit((__typeof__(RLIMIT_CORE))resource, &limits));
+	return error ? error : sys_int(syscall(SYS_prlimit64, 0, resource, &limits, NULL));
 }
 
 int sandbox_limit(struct sandbox *sandbox, unsigned max_fds, bool kernel_threads)
