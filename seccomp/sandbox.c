@@ -113,9 +113,11 @@ int sandbox_step_failed(struct sandbox *sandbox, const char *step, int error, co
 	if (!strstr(sandbox->missing, step)) // each thread may fail at the same
 		snprintf(sandbox->missing + len, sizeof(sandbox->missing) - len, "%s%s",
 			 len ? "," : "", step);
-	if (sandbox->mode == SANDBOX_STRICT)
-		return log_errno(error, "sandbox: %s failed (%s), and --sandbox is strict", step,
-				 advice);
+	if (sandbox->mode == SANDBOX_STRICT) {
+		log_error("sandbox: %s failed (%s), and --sandbox is strict: %s", step, advice,
+			  strerror(-error));
+		return error;
+	}
 	log_debug("sandbox: %s failed: %s", step, strerror(-error));
 	return 0;
 }
