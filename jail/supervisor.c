@@ -46,7 +46,7 @@ _Noreturn static void wait_for_announcement(int fd, pid_t launcher)
 
 int supervisor_detach(struct supervisor *supervisor)
 {
-	int waiting_fd;
+	int waiting_fd = -1;
 	int error = make_pipe(&waiting_fd, &supervisor->waiting_fd);
 	pid_t launcher;
 

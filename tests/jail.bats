@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The launcher: what a jail is made of, who can reach what is in it, and that nothing of it stays. Needs root.
+# shellcheck disable=SC2030,SC2031 # each test is a process, and changes its own variables
+# shellcheck disable=SC2016 # what sh -c is to expand
 
 setup() {
 	# shellcheck source=tests/lib/lib.bash
@@ -10,7 +12,7 @@ setup() {
 	holder='' base=''
 	[ "$EUID" = 0 ] || skip "a jail is made by root"
 	# what others than root are to reach; the folder of a test is root's alone
-	base=$(mktemp -d /run/vhost-multi-test.XXXXXX)
+	base=$(mktemp -d /run/vm.XXXXXX)
 	chmod 755 "$base"
 	id=vm-$RANDOM-$RANDOM parent=vhost-multi-test-$RANDOM
 	vm=$base/vhost-multi/$id
@@ -26,11 +28,12 @@ teardown() {
 	[ -z "$holder" ] || kill "$holder"
 }
 
-removed() { rm -rf "$base"/*; }
+removed() { rm -rf "${base:?}"/*; }
 
 # The options of a jail that serves the image.
 jail() { # JAIL-OPTION... [-- BLK-OPTION...]
 	local options=()
+	: >"$log"
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do
 		options+=("$1")
 		shift
@@ -99,15 +102,15 @@ client_as() { # UID GID COMMAND...
 @test "jail: the VM's user reaches the socket, no other does" {
 	jail --uid 1234 --gid 2345
 	client_as 1234 9999 config "$socket"
-	! client_as 1235 1234 config "$socket"
-	! client_as 1235 2345 config "$socket"
+	not client_as 1235 1234 config "$socket"
+	not client_as 1235 2345 config "$socket"
 	stop
 }
 
 @test "jail: --socket-mode lets the group in" {
 	jail --uid 1234 --gid 2345 -- --socket-mode 0660
 	client_as 1235 2345 config "$socket"
-	! client_as 1235 1234 config "$socket"
+	not client_as 1235 1234 config "$socket"
 	stop
 }
 
@@ -128,9 +131,11 @@ client_as() { # UID GID COMMAND...
 	done
 	[ "$(status_line NoNewPrivs)" = 1 ]
 	[ "$(status_line Seccomp)" = 2 ]
-	[ -z "$(ls -A "/proc/$(applet)/root/")" ]
-	! find "/proc/$(applet)/fd" -printf '%l\n' | grep -q "^$base"
-	! find "/proc/$pid/fd" -printf '%l\n' | grep -q "$image"
+	[ -z "$(find -H "/proc/$(applet)/root" -mindepth 1)" ]
+	find "/proc/$(applet)/fd" -printf '%l\n' >"$folder/fds"
+	not grep "^$base" "$folder/fds"
+	find "/proc/$pid/fd" -printf '%l\n' >"$folder/fds"
+	not grep "$image" "$folder/fds"
 	stop
 }
 
@@ -139,6 +144,12 @@ client_as() { # UID GID COMMAND...
 	until_true said_ready
 	[ "$(stat -c '%u %F' "$vm/rng.sock")" = "1234 socket" ]
 	[ "$(client entropy "$vm/rng.sock" 4096 | wc -c)" = 4096 ]
+	stop
+	nothing_left
+	: >"$log"
+	launch "$bin" jail --id "$id" --chroot-base-dir "$base" --uid 1234 -- console --socket con.sock
+	until_true said_ready
+	[ "$(stat -c '%u %F' "$vm/con.sock" "$vm/con.sock.console" | sort -u)" = "1234 socket" ]
 	stop
 	nothing_left
 }
@@ -208,7 +219,7 @@ client_as() { # UID GID COMMAND...
 	chown 1234 "$base/own"
 	fails 5 "$base/own is user 1234's" "$bin" jail --id "$id" --chroot-base-dir "$base/own/base" -- \
 		blk --socket disk.sock --path "$image"
-	[ -z "$(ls -A "$base/own" "$base/vhost-multi" | grep -v :)" ]
+	[ -z "$(find "$base/own" "$base/vhost-multi" -mindepth 1)" ]
 }
 
 @test "jail: a folder with more than sockets in it is neither used nor emptied" {
@@ -300,12 +311,13 @@ client_as() { # UID GID COMMAND...
 cgroup_v2() {
 	cgroups=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)
 	if [ -n "${PRIVATE_CGROUPS:-}" ] || [ -z "$cgroups" ]; then
-		unshare --mount --propagation private sh -c 'mount -t cgroup2 none /mnt && echo there && exec sleep 60' \
-			>"$folder/holder" 2>&1 3>&- &
+		local at=/mnt
+		unshare --mount --propagation private sh -c 'mount -t cgroup2 none "$1" && echo there && exec sleep 60' sh \
+			$at >"$folder/holder" 2>&1 3>&- &
 		holder=$!
 		until_true test -s "$folder/holder"
 		grep -q there "$folder/holder" || skip "cgroup v2 cannot be mounted: $(cat "$folder/holder")"
-		cgroups=/proc/$holder/root/mnt
+		cgroups=/proc/$holder/root$at
 		enter=(nsenter --target "$holder" --mount)
 	fi
 	[ -w "$cgroups/cgroup.procs" ] || skip "$cgroups is read-only"
@@ -317,7 +329,7 @@ cgroup_v2() {
 	[ "$(cat "$cgroups/$parent/$id/cgroup.max.depth")" = 3 ]
 	[ "$(cat "$cgroups/$parent/$id/cgroup.max.descendants")" = 0 ]
 	grep -qx "$(applet)" "$cgroups/$parent/$id/cgroup.procs"
-	! grep -qx "$pid" "$cgroups/$parent/$id/cgroup.procs"
+	not grep -qx "$pid" "$cgroups/$parent/$id/cgroup.procs"
 	reads_image
 	stop
 	nothing_left
@@ -371,7 +383,7 @@ cgroup_v2() {
 	grep -qE '^Max file size +524288 +524288 ' "/proc/$(applet)/limits"
 	head -c 4096 /dev/urandom >"$folder/data"
 	client write "$socket" 0 <"$folder/data"
-	! client write "$socket" 1024 <"$folder/data" # beyond fsize: the request fails, and only that
+	not client write "$socket" 1024 <"$folder/data" # beyond fsize: the request fails, and only that
 	reads_image
 	stop
 }
@@ -462,7 +474,6 @@ stop_daemon() { # SIGNAL PID
 			jail "$option"
 			stop "$signal"
 			nothing_left
-			: >"$log"
 		done
 	done
 }
@@ -490,7 +501,6 @@ stop_daemon() { # SIGNAL PID
 		[ "$status" = 137 ]
 		grep -q 'the applet was killed by signal 9' "$log"
 		nothing_left
-		: >"$log"
 	done
 }
 
@@ -514,12 +524,10 @@ stop_daemon() { # SIGNAL PID
 		until_true exited "$inside"
 		wait_end || true
 		until_true no_process
-		: >"$log"
 		jail "$option" --parent-cgroup "$parent"
 		reads_image
 		stop
 		nothing_left
-		: >"$log"
 	done
 }
 

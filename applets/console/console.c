@@ -195,6 +195,9 @@ static void console_queue_start(struct device *device, struct vring *vring)
 	*slot_of(console, vring) = vring;
 	if (vring_index(vring) == VIRTIO_CONSOLE_CONTROL_TRANSMITQ)
 		console->complained = false;
+	// Linux does not look for the size before it hears that it has changed
+	if (vring_index(vring) == VIRTIO_CONSOLE_PORT0_TRANSMITQ && console->has_size)
+		device_config_changed(device);
 }
 
 static void console_queue_stop(struct device *device, struct vring *vring)

@@ -1,0 +1,615 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# The lockdown, from outside: what a process has given up when it can be connected to, which system calls each of its
+# threads can still make, and what happens on hosts that do not allow all of it. docs/security.md says why.
+#
+# The lists of calls are tests/sandbox/golden/MACHINE/*; UPDATE_GOLDEN=1 writes them anew, to be looked at and committed.
+# FAULT_ROUNDS (100) is how often each kind of guest memory is taken away.
+
+setup_file() {
+	# a place that any user can reach, and what they run in it
+	public=$(mktemp -d /tmp/sandbox.XXXXXX)
+	export public
+	chmod 711 "$public"
+	cp "$BATS_TEST_DIRNAME"/../build/{vhost-multi,tests/{sandbox-probe,sandbox-without,start-time,vu-client}} "$public"
+}
+
+teardown_file() {
+	rm -rf "$public"
+}
+
+setup() {
+	[ -z "${VHOST_MULTI:-}" ] || skip "another build: a sanitizer makes calls of its own"
+	# shellcheck source=tests/lib/lib.bash
+	. "$BATS_TEST_DIRNAME/lib/lib.bash"
+	bin=$public/vhost-multi
+	golden=$root/tests/sandbox/golden/$(uname -m)
+	folder=$(mktemp -d "$public/XXXXXX")
+	socket=$folder/socket log=$folder/log image=$folder/image
+	pid='' helper='' huge_pages=''
+	head -c 1M /dev/urandom >"$image"
+	: >"$log"
+	nobody=() users=(nobody) # without privileges we are who we are
+	if [ "$(id -u)" = 0 ]; then
+		nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups --)
+		users=(root nobody)
+		chown 65534:65534 "$folder" "$image" "$log"
+	fi
+}
+
+teardown() {
+	[ -n "${folder:-}" ] || return 0
+	[ -z "$helper" ] || kill -KILL "$helper" || true
+	[ -z "$huge_pages" ] || echo "$huge_pages" >/proc/sys/vm/nr_hugepages
+	tear_down
+	rm -rf "$folder"
+}
+
+needs_root() {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+}
+
+# Sets `as` to what goes in front of a command of this user.
+become() { # USER
+	as=("${nobody[@]}")
+	[ "$1" = nobody ] || as=(setpriv --groups 4 --)
+	echo "== $1"
+}
+
+# Serves the image by the command, which ends in the program and its applet; options may follow.
+serve_by() { # COMMAND...
+	: >"$log"
+	launch "$@" --socket "$socket" --path "$image"
+	until_true accepting
+	until_true exited_or_serving
+	kill -0 "$pid"
+	keeper=$(pgrep -P "$pid") || true
+}
+
+exited_or_serving() {
+	grep -q 'listening on' "$log" || exited "$pid"
+}
+
+probe() { "$public/sandbox-probe" "$@" 3>&-; }
+
+# Runs a command beside the back-end.
+beside() { # COMMAND...
+	"$@" </dev/null >>"$log" 2>&1 3>&- &
+	helper=$!
+}
+
+has_own() { # NAMESPACE
+	[ "$(readlink "/proc/$helper/ns/$1")" != "$(readlink "/proc/self/ns/$1")" ]
+}
+
+status_of() { # PID KEY
+	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
+}
+
+expect_status() { # PID KEY VALUE...
+	local is
+	is=$(status_of "$1" "$2" | xargs)
+	[ "$is" = "${*:3}" ] || { echo "$2 of $1 is '$is', not '${*:3}'"; return 1; }
+}
+
+sandbox_line() { sed -n 's/.*: \(sandbox: .*\)/\1/p' "$log"; }
+
+# ---- the system calls
+
+# The processes that there are lists of: the most calls that a thread may have, a name, a command line.
+configurations() {
+	cat <<-END
+		14 blk-uring blk --path $image --engine uring
+		17 blk-sync blk --path $image --engine sync
+		14 blk-read-only blk --path $image --engine sync --read-only
+		14 rng-kernel rng
+		14 rng-file rng --source /dev/urandom
+		14 console-unix console --port type=unix,path=$folder/console
+		14 console-connect console --port type=unix,path=$folder/console,connect
+		14 console-pty console --port type=pty
+		14 console-terminal console --port type=stdio
+	END
+}
+
+# Has each thread of that process tried out; what comes of it goes to $folder/found.
+try_out() { # MODE NAME COMMAND-LINE
+	local command="$public/sandbox-probe $1 $3 --socket $socket --workers 1 --log-level error"
+	echo "== $2"
+	if [[ $2 = *-terminal ]]; then
+		script --quiet --return --command "$command >$folder/found" /dev/null </dev/null 3>&-
+	else
+		$command </dev/null >"$folder/found" 3>&-
+	fi
+}
+
+expect_golden() { # FILE THREAD MOST
+	# the one process that may be killed is itself; in the list it has no number
+	sed -nE "s/^$2 //; T; s/ # .*//; s/^kill arg0=[^ ]+/kill arg0=0/; p" "$folder/found" | LC_ALL=C sort >"$folder/list"
+	[ -z "${UPDATE_GOLDEN:-}" ] || { mkdir -p "$golden" && cp "$folder/list" "$golden/$1"; }
+	diff "$golden/$1" "$folder/list"
+	[ "$(cut -d ' ' -f 1 "$golden/$1" | uniq | wc -l)" -le "$3" ]
+}
+
+@test "sandbox: each thread can make the calls of its list and no other, by any of 1024 numbers and 3 ways" {
+	[ -d "$golden" ] || [ -n "${UPDATE_GOLDEN:-}" ] || skip "there are no lists for $(uname -m) yet"
+	while read -r most name command; do
+		try_out calls "$name" "$command"
+		expect_golden keeper keeper 12
+		expect_golden control control 14
+		expect_golden "$name.worker" worker "$most"
+		[[ $name != console-* ]] || expect_golden console-helper helper 16
+	done < <(configurations)
+}
+
+@test "sandbox: --sandbox-report tells the lists, with reasons" {
+	[ -d "$golden" ] || skip "there are no lists for $(uname -m) yet"
+	for applet in $(configurations | cut -d ' ' -f 3 | uniq); do
+		"$bin" "$applet" --sandbox-report >"$folder/report"
+		not grep -v ' # .' "$folder/report"
+		for thread in control worker; do
+			sed -n "s/^$thread \(.*\) # .*/\1/p" "$folder/report" | LC_ALL=C sort -u >"$folder/$thread"
+		done
+		diff "$golden/control" "$folder/control"
+		diff <(LC_ALL=C sort -u "$golden/$applet"-*.worker) "$folder/worker"
+	done
+}
+
+@test "sandbox: the filters of the program that ships are those" {
+	needs_root
+	[ -d "$golden" ] || skip "there are no lists for $(uname -m) yet"
+	for engine in uring sync; do
+		serve_by "$bin" blk --engine $engine --workers 2
+		probe filters "$pid" >"$folder/filters"
+		for file in control blk-$engine.worker; do
+			# what depends on arguments does not show; each of the two workers shows the same
+			diff <(grep -v arg "$golden/$file") \
+				<(sed -n "s/^${file#blk-"$engine".} //p" "$folder/filters" | LC_ALL=C sort -u)
+		done
+		[ "$(grep -c '^worker write' "$folder/filters")" = 2 ]
+		reads_image # it has not noticed
+		stop
+	done
+}
+
+@test "sandbox: a call with arguments that its rule does not name kills, as does all else that an intruder wants" {
+	while read -r _ name command; do
+		try_out arguments "$name" "$command"
+		not grep -v ' killed: ' "$folder/found"
+		for thread in keeper control worker; do
+			[ "$(grep -c "^$thread killed" "$folder/found")" -gt 50 ]
+		done
+	done < <(configurations)
+}
+
+@test "sandbox: were there no filter, the other walls would stand" {
+	for user in "${users[@]}"; do
+		become "$user"
+		"${as[@]}" "$public/sandbox-probe" walls blk --path "$image" --socket "$socket" --log-level error \
+			>"$folder/found" 3>&-
+		cat "$folder/found"
+		not grep ' CAN: ' "$folder/found"
+		[ "$(grep -c ' cannot: ' "$folder/found")" -ge 11 ]
+	done
+}
+
+@test "sandbox: the io_uring does four things to its one file, and can be given no other" {
+	probe ring blk --path "$image" --engine uring --socket "$socket" --workers 1 --log-level error >"$folder/found"
+	# READV, WRITEV, FSYNC, FALLOCATE; IOSQE_FIXED_FILE
+	diff "$folder/found" - <<-END
+		ring opcode 1 passes
+		ring opcode 2 passes
+		ring opcode 3 passes
+		ring opcode 17 passes
+		ring flags 0x1 pass
+	END
+}
+
+# ---- what the process is
+
+@test "sandbox: no ids, groups, capabilities or new privileges, and a filter, in each thread" {
+	for user in "${users[@]}"; do
+		become "$user"
+		serve_by "${as[@]}" "$bin" blk --workers 3 --engine uring
+		[ "$(sandbox_line)" = "sandbox: strict" ]
+		[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" = 4 ]
+		for task in "/proc/$pid/task"/*; do
+			thread=$pid/task/${task##*/}
+			for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+				expect_status "$thread" $set 0000000000000000
+			done
+			expect_status "$thread" NoNewPrivs 1
+			expect_status "$thread" Seccomp 2
+			if [ "$(id -u)" = 0 ]; then
+				expect_status "$thread" Uid 65534 65534 65534 65534
+				expect_status "$thread" Gid 65534 65534 65534 65534
+				expect_status "$thread" Groups
+			fi
+		done
+		reads_image
+		stop
+	done
+}
+
+@test "sandbox: the keeper keeps nothing but the way to the socket file" {
+	for user in "${users[@]}"; do
+		become "$user"
+		serve_by "${as[@]}" "$bin" blk
+		[ -n "$keeper" ]
+		expect_status "$keeper" NoNewPrivs 1
+		expect_status "$keeper" Seccomp 2
+		for set in CapInh CapAmb; do
+			expect_status "$keeper" $set 0000000000000000
+		done
+		kept=0000000000000000
+		[ "$user" != root ] || kept=0000000000000002 # CAP_DAC_OVERRIDE
+		for set in CapPrm CapEff; do
+			expect_status "$keeper" $set $kept
+		done
+		[ "$(id -u)" != 0 ] || [ "$(find "/proc/$keeper/fd" -mindepth 1 | wc -l)" = 4 ]
+		stop
+		[ ! -e "$socket" ]
+	done
+}
+
+@test "sandbox: killed, its keeper removes the socket file and ends" {
+	for user in "${users[@]}"; do
+		become "$user"
+		serve_by "${as[@]}" "$bin" blk
+		stop KILL || true
+		until_true exited "$keeper"
+		[ ! -e "$socket" ]
+	done
+	# and without one the process serves on, and ends well
+	serve_by "$bin" blk
+	kill -KILL "$keeper"
+	until_true exited "$keeper"
+	reads_image
+	stop
+}
+
+@test "sandbox: namespaces of its own" {
+	needs_root # to look
+	for user in "${users[@]}"; do
+		become "$user"
+		serve_by "${as[@]}" "$bin" blk
+		for kind in mnt net ipc uts cgroup $([ "$user" = root ] || echo user); do
+			[ "$(readlink "/proc/$pid/ns/$kind")" != "$(readlink "/proc/self/ns/$kind")" ]
+		done
+		stop
+	done
+}
+
+@test "sandbox: its root is empty, and cannot be written to" {
+	needs_root # to look
+	for user in "${users[@]}"; do
+		become "$user"
+		serve_by "${as[@]}" "$bin" blk
+		[ -z "$(ls -A "/proc/$pid/root/")" ]
+		[ "$(readlink "/proc/$pid/cwd")" = / ]
+		not mkdir "/proc/$pid/root/x" 2>"$folder/err"
+		grep 'Read-only file system' "$folder/err"
+		[ "$(wc -l <"/proc/$pid/mountinfo")" = 1 ]
+		grep -E ' / / ro,nosuid,nodev,noexec.* - tmpfs ' "/proc/$pid/mountinfo"
+		stop
+	done
+}
+
+@test "sandbox: its network has no interface that is up" {
+	needs_root # to look
+	for user in "${users[@]}"; do
+		become "$user"
+		serve_by "${as[@]}" "$bin" blk
+		nsenter -t "$pid" -n "$python" -c 'import fcntl, socket, struct
+names = [name for _, name in socket.if_nameindex()]
+probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+up = [n for n in names if struct.unpack("16xh14x", fcntl.ioctl(probe, 0x8913, struct.pack("16s16x", n.encode())))[0] & 1]
+print("interfaces:", names, "up:", up)
+assert not up'
+		stop
+	done
+}
+
+@test "sandbox: limits" {
+	for engine in sync uring; do
+		for user in "${users[@]}"; do
+			become "$user"
+			serve_by "${as[@]}" "$bin" blk --engine $engine --num-queues 4
+			cat "/proc/$pid/limits"
+			for limit in 'data size' 'core file size' 'locked memory' $([ $engine = uring ] || echo processes); do
+				grep -E "^Max $limit +0 +0 " "/proc/$pid/limits"
+			done
+			grep -E '^Max open files +108 +108 ' "/proc/$pid/limits" # 96, and 3 for each ring
+			stop
+		done
+	done
+}
+
+@test "sandbox: only what it needs is open, whatever it was started with" {
+	needs_root # to look
+	for user in "${users[@]}"; do
+		for engine in sync uring; do
+			become "$user"
+			echo secret >"$folder/secret"
+			serve_by "${as[@]}" "$bin" blk --engine $engine --workers 1 8<"$folder/secret" 200<"$folder"
+			find "/proc/$pid/fd" -mindepth 1 -printf '%l\n' | sed -E 's/:\[[0-9]+\]$//; s/ \(deleted\)//' |
+				LC_ALL=C sort | uniq -c | sed -E 's/^ +//' | LC_ALL=C sort -k 2 >"$folder/fds"
+			LC_ALL=C sort -k 2 <<-END | diff "$folder/fds" -
+				1 /dev/null
+				1 $image
+				2 $log
+				1 /memfd:vhost-multi-gone
+				$([ $engine = uring ] && echo 6 || echo 5) anon_inode:[eventfd]
+				3 anon_inode:[eventpoll]$([ $engine = sync ] || printf '\n1 anon_inode:[io_uring]')
+				2 socket
+			END
+			stop
+		done
+	done
+}
+
+@test "sandbox: the environment is gone" {
+	needs_root # to look
+	serve_by env SECRET=hunter2 "$bin" blk
+	for process in "$pid" "$keeper"; do
+		[ "$(tr -d '\0' <"/proc/$process/environ" | wc -c)" = 0 ]
+	done
+	stop
+}
+
+@test "sandbox: nothing that a front-end sends is read before the last filter is loaded" {
+	needs_root # strace follows a program that changes its user
+	launch strace -f -o "$folder/trace" -e trace=prctl,recvmsg,recvfrom,read,accept4 \
+		"$bin" blk --socket "$socket" --path "$image" --engine sync --workers 2
+	# a front-end that speaks as soon as it can
+	client id "$socket"
+	kill "$(pgrep -P "$pid")" # strace passes no signal on
+	wait_end
+	grep -nE 'PR_SET_SECCOMP|recvmsg|recvfrom|accept4' "$folder/trace" | head -n 20
+	# the keeper, two workers, the control thread
+	[ "$(grep -c PR_SET_SECCOMP "$folder/trace")" = 4 ]
+	sed '1,/PR_SET_SECCOMP/d' "$folder/trace" >"$folder/rest" # the keeper, which waits for our commands
+	last=$(grep -n PR_SET_SECCOMP "$folder/rest" | tail -n 1 | cut -d : -f 1)
+	first=$(grep -nE 'recvmsg\(|accept4\(' "$folder/rest" | head -n 1 | cut -d : -f 1)
+	[ "$last" -lt "$first" ]
+}
+
+@test "sandbox: stopped, continued and traced, it goes on" {
+	serve_by "$bin" blk --engine uring
+	kill -STOP "$pid"
+	sleep 0.1
+	kill -CONT "$pid"
+	reads_image
+	if [ "$(id -u)" = 0 ]; then
+		timeout 0.3 strace -f -p "$pid" -o "$folder/trace" || true
+		reads_image
+	fi
+	stop
+}
+
+@test "sandbox: another user cannot connect" {
+	needs_root
+	serve_by "${nobody[@]}" "$bin" blk
+	not setpriv --reuid 65533 --regid 65533 --clear-groups "$public/vu-client" --timeout 500 id "$socket" 2>"$folder/err"
+	grep 'Permission denied' "$folder/err"
+	"${nobody[@]}" "$public/vu-client" id "$socket"
+	stop
+}
+
+@test "sandbox: the same user cannot look into it" {
+	serve_by "${nobody[@]}" "$bin" blk
+	for process in "$pid" "$keeper"; do
+		for secret in mem environ fd root; do
+			not "${nobody[@]}" cat "/proc/$process/$secret" 2>"$folder/err"
+			grep 'Permission denied' "$folder/err"
+		done
+	done
+	stop
+}
+
+# ---- hosts that do not allow all of it
+
+# The command fails with status 5 and says which step, why, and what to do.
+refuses() { # STEP ADVICE REASON COMMAND...
+	local status=0 step=$1 advice=$2 reason=$3
+	shift 3
+	timeout 5 "$@" --socket "$socket" --path "$image" >"$folder/err" 2>&1 </dev/null 3>&- || status=$?
+	cat "$folder/err"
+	[ "$status" = 5 ]
+	grep -E "error: sandbox: $step failed \(.*$advice.*\), and --sandbox is strict.*$reason" "$folder/err"
+	not grep 'listening on' "$folder/err"
+}
+
+# The command, told to do what it can, says that it lacks this and serves.
+lacks() { # STEPS COMMAND...
+	local steps=$1
+	shift
+	serve_by "$@" --sandbox best-effort
+	sandbox_line
+	[ "$(sandbox_line)" = "sandbox: partial, missing $steps" ]
+	reads_image
+	stop
+}
+
+@test "sandbox: a step that the host refuses: strict does not start, best-effort says what is missing" {
+	while read -r user call steps advice; do
+		# root is who is asked about it, and is not here
+		[[ ${users[*]} =~ $user ]] || continue
+		become "$user"
+		command=("${as[@]}" "$public/sandbox-without" "$call" -- "$bin" blk)
+		echo "without $call"
+		refuses "${steps%%,*}" "$advice" '' "${command[@]}"
+		# what the keeper cannot do without, the file stays after, as after a crash; the next start removes it
+		[[ $call =~ seccomp|no_new_privs ]] || [ ! -e "$socket" ]
+		lacks "$steps" "${command[@]}"
+	done <<-END
+		root unshare namespaces,empty-root as root, or allow unprivileged user namespaces
+		nobody unshare namespaces,empty-root,bounding as root, or allow unprivileged user namespaces
+		root mount empty-root must allow mounts
+		nobody pivot_root empty-root must allow mounts
+		root setgroups ids --user and --group
+		nobody bounding bounding SETPCAP
+		nobody no_new_privs privileges prctl
+		root landlock landlock Linux 5.13
+		nobody landlock landlock Linux 5.13
+		root setrlimit limits setrlimit
+		root seccomp seccomp CONFIG_SECCOMP_FILTER
+		nobody seccomp seccomp CONFIG_SECCOMP_FILTER
+	END
+}
+
+@test "sandbox: in a container that allows neither namespaces nor mounts" {
+	needs_root
+	capabilities=+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,+net_bind_service,+mknod
+	container=(setpriv --bounding-set="-all,$capabilities" "$public/sandbox-without" unshare setns mount pivot_root
+		io_uring --)
+	refuses namespaces 'allow unprivileged user namespaces' 'Operation not permitted' "${container[@]}" "$bin" blk
+	serve_by "${container[@]}" "$bin" blk --sandbox best-effort
+	[ "$(sandbox_line)" = "sandbox: partial, missing namespaces,empty-root" ]
+	for set in CapInh CapPrm CapEff CapBnd CapAmb; do
+		expect_status "$pid" $set 0000000000000000
+	done
+	expect_status "$pid" Uid 65534 65534 65534 65534
+	expect_status "$pid" Seccomp 2
+	reads_image
+	stop
+}
+
+@test "sandbox: user namespaces forbidden by a sysctl" {
+	# the limit is of the user namespace that it is written in, so that the host keeps its own
+	# shellcheck disable=SC2016 # for the inner shell
+	forbidden=(unshare --user --map-root-user sh -c
+		'echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all "$@"' -)
+	refuses namespaces 'allow unprivileged user namespaces' 'No space left on device' \
+		"${nobody[@]}" "${forbidden[@]}" "$bin" blk
+}
+
+@test "sandbox: best effort leaves the mounts of others alone" {
+	needs_root
+	# in a namespace that may be spoilt, where making another fails but mounts do not
+	beside unshare --mount sleep 60
+	until_true has_own mnt
+	cat "/proc/$helper/mountinfo" >"$folder/before"
+	serve_by nsenter -t "$helper" -m "$public/sandbox-without" unshare -- "$bin" blk --sandbox best-effort
+	diff "$folder/before" "/proc/$helper/mountinfo"
+	[ -e "/proc/$helper/root/bin" ]
+	stop
+}
+
+@test "sandbox: without io_uring auto takes the other engine" {
+	for user in "${users[@]}"; do
+		become "$user"
+		serve_by "${as[@]}" "$public/sandbox-without" io_uring -- "$bin" blk
+		grep 'engine sync' "$log"
+		[ "$(sandbox_line)" = "sandbox: strict" ]
+		reads_image
+		stop
+		fails 3 '--engine uring: this host does not allow io_uring' \
+			"${as[@]}" "$public/sandbox-without" io_uring -- "$bin" blk --path "$image" --engine uring --socket "$socket"
+	done
+}
+
+# ---- options
+
+@test "sandbox: --user and --group" {
+	needs_root
+	while read -r options; do
+		# shellcheck disable=SC2086 # several words
+		serve_by "$bin" blk $options
+		expect_status "$pid" Uid 12 12 12 12
+		[[ $options =~ group ]] && group=34 || group=12
+		expect_status "$pid" Gid "$group" "$group" "$group" "$group"
+		expect_status "$pid" Groups
+		stop
+	done <<-END
+		--user 12
+		--user 12 --group 34
+	END
+	serve_by "$bin" blk --user daemon --group nogroup
+	daemon=$(id -u daemon)
+	expect_status "$pid" Uid "$daemon" "$daemon" "$daemon" "$daemon"
+	expect_status "$pid" Gid 65534 65534 65534 65534
+	stop
+	fails 5 '--user nosuchuser: no such user' "$bin" blk --path "$image" --socket "$socket" --user nosuchuser
+	fails 5 '--group nosuchgroup: no such group' "$bin" blk --path "$image" --socket "$socket" --group nosuchgroup
+}
+
+@test "sandbox: --user and --group are refused to who cannot change ids" {
+	for option in --user --group; do
+		fails 5 'only root can change them' "${nobody[@]}" "$bin" blk --path "$image" --socket "$socket" $option 12
+	done
+}
+
+@test "sandbox: --netns joins a network namespace, or fails" {
+	needs_root
+	beside unshare --net sleep 60
+	until_true has_own net
+	serve_by "$bin" blk --netns "/proc/$helper/ns/net"
+	[ "$(readlink "/proc/$pid/ns/net")" = "$(readlink "/proc/$helper/ns/net")" ]
+	[ "$(sandbox_line)" = "sandbox: strict" ]
+	stop
+	fails 5 '--netns: cannot open /nowhere' "$bin" blk --path "$image" --socket "$socket" --netns /nowhere
+	# never in the namespace of the host because it may not leave it
+	refuses namespaces root 'Operation not permitted' "${nobody[@]}" "$bin" blk --netns /proc/self/ns/net
+}
+
+@test "sandbox: --sandbox none says so" {
+	serve_by "$bin" blk --sandbox none
+	[ "$(sandbox_line)" = "sandbox: none" ]
+	expect_status "$pid" Seccomp "$(status_of self Seccomp)"
+	[ -z "$keeper" ]
+	reads_image
+	stop
+	[ ! -e "$socket" ]
+}
+
+# ---- guest memory that goes away (M7, M8)
+
+take_memory_away() { # KIND
+	for engine in sync uring; do
+		serve_by "$bin" blk --engine $engine --workers 2
+		reads_image
+		[ "$(id -u)" != 0 ] || fds=$(fd_count) maps=$(map_count)
+		"$root/build/tests/sandbox-fault" "$socket" "$1" "${FAULT_ROUNDS:-100}"
+		grep -q 'guest memory has gone' "$log"
+		reads_image
+		[ "$(id -u)" != 0 ] || until_true same_resources "$fds" "$maps"
+		stop
+	done
+}
+
+@test "M7: a memfd truncated at a random moment under load" {
+	take_memory_away memfd
+}
+
+@test "M7: a file in /dev/shm truncated at a random moment under load" {
+	take_memory_away shm
+}
+
+@test "M7: huge pages truncated at a random moment under load" {
+	needs_root # to have some made
+	huge_pages=$(cat /proc/sys/vm/nr_hugepages)
+	echo $((huge_pages + 16)) >/proc/sys/vm/nr_hugepages
+	[ "$(sed -n 's/^HugePages_Free: *//p' /proc/meminfo)" -ge 8 ] || skip "the host has no 8 huge pages to give"
+	take_memory_away hugetlb
+}
+
+# ---- what it costs
+
+@test "sandbox: without privileges too it accepts and answers within 5 ms from its start, and is small" {
+	for user in "${users[@]}"; do
+		become "$user"
+		"${as[@]}" "$public/start-time" 50 "$socket" "$bin" blk --socket "$socket" --path "$image" --lock=off \
+			--log-level=error >"$folder/times"
+		cat "$folder/times"
+		for what in accepting replying; do
+			[ "$(sed -E "s/.*${what}_ms=([0-9]+).*/\1/" "$folder/times")" -lt 5 ]
+		done
+		[ "$(id -u)" = 0 ] || continue
+		serve_by "${as[@]}" "$bin" blk
+		pss=$(awk '/^Pss:/ { print $2 }' "/proc/$pid/smaps_rollup")
+		echo "Pss $pss KiB"
+		[ "$pss" -lt 500 ]
+		stop
+	done
+}

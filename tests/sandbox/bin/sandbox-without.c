@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Runs a command on a host that lacks something: the calls named fail in it and in all that it starts, as they do where
+// a container's filter or an older kernel refuses them.
+//
+// usage: sandbox-without CALL... -- COMMAND [ARGUMENT...]
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { MOST_CALLS = 16, INSTRUCTIONS_OF_CALL = 6, ANY = -1 };
+
+static const struct call {
+	const char *name;
+	int number, first_argument; /* fails with this one alone, or ANY */
+	int error;
+} calls[] = {
+	{"unshare", SYS_unshare, ANY, EPERM},
+	{"setns", SYS_setns, ANY, EPERM},
+	{"mount", SYS_mount, ANY, EPERM},
+	{"pivot_root", SYS_pivot_root, ANY, EPERM},
+	{"setgroups", SYS_setgroups, ANY, EPERM},
+	{"setrlimit", SYS_prlimit64, ANY, EPERM},
+	{"landlock", 444, ANY, ENOSYS},
+	{"io_uring", 425, ANY, ENOSYS},
+	{"no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, EINVAL},
+	{"bounding", SYS_prctl, PR_CAPBSET_DROP, EPERM},
+	{"seccomp", SYS_prctl, PR_SET_SECCOMP, EINVAL},
+};
+
+static const struct call *find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (strcmp(calls[i].name, name) == 0)
+			return &calls[i];
+	}
+	return NULL;
+}
+
+/* Jumps over itself if the call is another one. */
+static size_t add(struct sock_filter *at, const struct call *call)
+{
+	const struct sock_filter filter[INSTRUCTIONS_OF_CALL] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call->number, 0, 4),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call->first_argument, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JA, call->first_argument == ANY ? 0 : 1, 0, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)call->error),
+	};
+
+	memcpy(at, filter, sizeof(filter));
+	return INSTRUCTIONS_OF_CALL;
+}
+
+static int complain(const char *what)
+{
+	fprintf(stderr, "sandbox-without: %s: %s\n", what, strerror(errno));
+	return 1;
+}
+
+int main(int argc, char **argv)
+{
+	struct sock_filter filter[MOST_CALLS * INSTRUCTIONS_OF_CALL + 1];
+	struct sock_fprog program = {.filter = filter};
+	size_t count = 0;
+	int next = 1;
+
+	for (; next < argc && strcmp(argv[next], "--") != 0; next++) {
+		const struct call *call = find(argv[next]);
+
+		if (!call || next > MOST_CALLS) {
+			errno = EINVAL;
+			return complain(argv[next]);
+		}
+		count += add(filter + count, call);
+	}
+	filter[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	program.len = (unsigned short)count;
+	if (next + 1 >= argc) {
+		errno = EINVAL;
+		return complain("needs -- and a command");
+	}
+	/* who may load a filter without it is not to have it: it would change what the command can do */
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0 &&
+	    (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+	     prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0))
+		return complain("seccomp");
+	execvp(argv[next + 1], argv + next + 1);
+	complain(argv[next + 1]);
+	return 127;
+}
