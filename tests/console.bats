@@ -7,6 +7,7 @@
 # ECHO_ROUNDS=100 and STALL_SECONDS=60 make the long tests as long as is claimed.
 #
 # shellcheck disable=SC2119 # what stop takes is a signal
+# shellcheck disable=SC2030,SC2031 # each test has its own pid and output
 
 bats_require_minimum_version 1.5.0
 
@@ -98,7 +99,7 @@ memory() {
 	grep -q "0100007F:$(printf %04X $port) 00000000:0000 0A" /proc/net/tcp
 	echo over tcp | guest "$socket"
 	host "tcp:$port" 'expect:over tcp\n'
-	! said 'whoever can reach'
+	not said 'whoever can reach'
 	stop
 }
 
@@ -389,7 +390,7 @@ stalled_memory() {
 		'port 1 PORT_NAME 1 org.two'; do
 		grep -qx "$text" "$folder/guest"
 	done
-	! grep -q 'port 1 CONSOLE_PORT' "$folder/guest"
+	not grep -q 'port 1 CONSOLE_PORT' "$folder/guest"
 	stop
 }
 
@@ -466,7 +467,7 @@ refused() { # MESSAGE OPTION...
 
 @test "too many ports are refused" {
 	local ports=()
-	for i in {1..32}; do ports+=(--port type=null,name=p$i); done
+	for i in {1..32}; do ports+=(--port "type=null,name=p$i"); done
 	run -2 "$bin" console --socket "$socket" "${ports[@]}"
 	[[ $output == *'at most 31'* ]]
 }

@@ -536,3 +536,27 @@ input() { # ENGINE...
 @test "R4: a source at its end, and one with I/O errors" {
 	input sync
 }
+
+@test "C1: control messages that are too short, too long, in pieces" {
+	input sync
+}
+
+@test "C2: control messages of unknown ports, events and values, without end" {
+	input sync
+}
+
+@test "C3: control messages without MULTIPORT" {
+	input sync
+}
+
+@test "C4: output of 2 GiB in one chain; output that nobody reads" {
+	input sync
+}
+
+@test "C5: buffers of 0 and 1 byte; buffers of the wrong direction" {
+	input sync
+}
+
+@test "C6: terminal escape sequences" {
+	input sync
+}

@@ -423,11 +423,10 @@ cgroup_v2() {
 
 # Starts in the background as a user would: $pid is the launcher's afterwards.
 daemonize() { # JAIL-OPTION...
-	local out
-	# waits for the end of the pipe: whoever keeps it open would show
-	out=$(timeout 5 "$bin" jail --id "$id" --chroot-base-dir "$base" --daemonize "$@" -- \
-		blk --socket disk.sock --path "$image" 2>&1 3>&-)
-	echo "$out"
+	# the pipe ends when nobody has it open any more
+	timeout 5 bash -o pipefail -c '"$@" 2>&1 | cat' bash \
+		"$bin" jail --id "$id" --chroot-base-dir "$base" --daemonize "$@" -- \
+		blk --socket disk.sock --path "$image" 3>&-
 	pid=$(pgrep -o -f -- "jail --id $id")
 }
 

@@ -80,7 +80,7 @@ static void clean_up(struct console *console)
 
 static void serve(struct console *console, int socket)
 {
-	u8 command;
+	u8 command = 0;
 
 	while (sys(read(socket, &command, sizeof(command))) == sizeof(command) && command != END)
 		if (command < console->port_count)
@@ -140,7 +140,7 @@ int assistant_call(const struct console *console, unsigned port)
 {
 	const u8 command = (u8)port;
 	union fd_message control;
-	int result, fd;
+	int result = 0, fd;
 	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
 	struct msghdr message = {.msg_iov = &segment,
 				 .msg_iovlen = 1,

@@ -357,7 +357,7 @@ static int open_unix(struct port *port)
 		return log_errno(-ENAMETOOLONG, "port %u: %s is longer than %zu bytes", port->id,
 				 path, sizeof(address->sun_path) - 1);
 	address->sun_family = AF_UNIX;
-	strcpy(address->sun_path, path);
+	memcpy(address->sun_path, path, strlen(path) + 1);
 	host->address_len = sizeof(*address);
 	return open_timer(host);
 }

@@ -89,7 +89,7 @@ static size_t keep_printable(u8 *bytes, size_t len)
 
 	for (size_t i = 0; i < len; i++)
 		if ((bytes[i] >= ' ' && bytes[i] <= '~') ||
-		    (bytes[i] && memchr("\a\b\t\n\r", bytes[i], 5)))
+		    (bytes[i] && strchr("\a\b\t\n\r", bytes[i])))
 			bytes[kept++] = bytes[i];
 	return kept;
 }

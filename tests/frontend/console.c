@@ -45,15 +45,16 @@ static int fill(struct vm_console_queue *queue)
 {
 	int error = 0;
 
-	for (size_t i = 0; !error && i < VM_CONSOLE_BUFFERS; i++)
+	for (size_t i = 0; !error && !queue->filled && i < VM_CONSOLE_BUFFERS; i++)
 		error = add_buffer(queue, queue->data + i * VM_CONSOLE_BUFFER);
+	queue->filled = true;
 	vm_ring_kick(queue->ring);
 	return error;
 }
 
 static int set_up_queues(struct vm_console *console)
 {
-	const uint64_t receive_len = VM_CONSOLE_BUFFERS * VM_CONSOLE_BUFFER;
+	const uint64_t receive_len = (uint64_t)VM_CONSOLE_BUFFERS * VM_CONSOLE_BUFFER;
 
 	for (unsigned i = 0; i < console->ports; i++) {
 		unsigned index = i ? 2 * i + 2 : 0;
@@ -137,7 +138,7 @@ int vm_console_send(struct vm_console *console, unsigned port, const void *bytes
 /* Takes the next filled buffer's bytes and gives the buffer back. */
 static int receive(struct vm_console_queue *queue, void *bytes, size_t most, int timeout_ms)
 {
-	struct vm_completion completion;
+	struct vm_completion completion = {0};
 	int result = vm_ring_wait(queue->ring, timeout_ms);
 
 	if (result == 0)
@@ -146,7 +147,8 @@ static int receive(struct vm_console_queue *queue, void *bytes, size_t most, int
 		return result;
 	if (completion.len > most)
 		return -EPROTO;
-	memcpy(bytes, completion.cookie, completion.len);
+	if (completion.len > 0)
+		memcpy(bytes, completion.cookie, completion.len);
 	result = add_buffer(queue, completion.cookie);
 	vm_ring_kick(queue->ring);
 	return result ? result : (int)completion.len;

@@ -41,6 +41,7 @@ struct vm_console_queue {
 	struct vm_ring *ring;
 	uint64_t addr; /* of its buffers */
 	uint8_t *data;
+	bool filled;
 };
 
 struct vm_console {

@@ -5,6 +5,7 @@
 # terminal, with User Mode Linux and with a QEMU that knows vhost-user-test-device.
 #
 # GUEST_REPEAT=N runs each test's guest N times; GUEST_QEMU=PATH takes this QEMU (10.2 or newer).
+# shellcheck disable=SC2016 # what is sent is for the guest's shell
 
 setup_file() {
 	# shellcheck source=tests/guest/lib.bash

@@ -65,7 +65,7 @@ static const struct wish wishes[] = {
 	CALL(EVERY, "another file at a fixed address", mmap, AT(memory), PAGE, READ_WRITE, MAP_SHARED | MAP_FIXED, RULE_DEVICE_FD, 0),
 	CALL(WORKER, "guest memory by a worker", mmap, 0, PAGE, READ_WRITE, MAP_SHARED | MAP_NORESERVE, RULE_REPLACEMENT_FD, 0),
 	CALL(EVERY, "to executable", mprotect, AT(memory), PAGE, READ_WRITE | PROT_EXEC),
-	CALL(EVERY, "", mremap, AT(memory), PAGE, 2 * PAGE, MREMAP_MAYMOVE),
+	CALL(EVERY, "", mremap, AT(memory), PAGE, 2UL * PAGE, MREMAP_MAYMOVE),
 	CALL(EVERY, "", madvise, AT(memory), PAGE, MADV_DONTNEED),
 	CALL(EVERY, "", brk, 0),
 	CALL(EVERY, "an inherited fd", preadv2, 0, AT(&segment), 1, 0, 0, 0),

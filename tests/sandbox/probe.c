@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "tests/sandbox/probe.h"
@@ -242,9 +243,27 @@ static bool is_mode(const char *word)
 	return false;
 }
 
+/* Runs the program, and waits for all that it leaves behind: the keeper may still be at it. The worst exit status. */
+static int run_program(int count, char **arguments)
+{
+	int status, worst = 0;
+	pid_t pid;
+
+	prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
+	pid = fork();
+	assert(pid >= 0);
+	if (pid == 0) {
+		program_pid = (pid_t)syscall(SYS_getpid);
+		exit(program_main(count, arguments));
+	}
+	while (sys(wait(&status)) > 0)
+		if (status != 0)
+			worst = WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+	return worst;
+}
+
 int main(int count, char **arguments)
 {
-	program_pid = getpid();
 	learn_names();
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ); // keeper and program print at the same time
 	if (count == 3 && strcmp(arguments[1], "filters") == 0)
@@ -257,5 +276,5 @@ int main(int count, char **arguments)
 	mode = arguments[1];
 	if (strcmp(mode, "ring") == 0)
 		learn_ring_opcodes();
-	return program_main(count - 1, arguments + 1);
+	return run_program(count - 1, arguments + 1);
 }

@@ -270,7 +270,7 @@ static void step_put(const char *path, const char *step)
 
 static void step_get(const char *argument, const char *step)
 {
-	int64_t end = now_ms() + 3 * TIMEOUT_MS;
+	int64_t end = now_ms() + INT64_C(3) * TIMEOUT_MS;
 	size_t len = strtoul(argument, NULL, 10);
 	FILE *file = fopen(strchr(argument, ':') + 1, "we");
 

@@ -150,7 +150,8 @@ static enum outcome wait_closed(const struct round *round)
 		if (poll(&peer, 1, 1) == 1)
 			return round->rings_run ? CLOSED : CLOSED_EARLY;
 	}
-	return round->rings_run ? complain("the connection is not closed", ETIMEDOUT) : UNTOUCHED;
+	return round->rings_run ? (enum outcome)complain("the connection is not closed", ETIMEDOUT)
+				: UNTOUCHED;
 }
 
 static enum outcome play(struct round *round, const char *path)

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of applets/console/ as a device with several ports.
+#include <string.h>
+
+#include "applets/console/virtio_console.h"
+#include "tests/unit/console.h"
+
+static void tell(struct unit_console *guest, u32 id, unsigned event, unsigned value)
+{
+	const struct virtio_console_control message = {
+		.id = le32_of(id), .event = le16_of((u16)event), .value = le16_of((u16)value)};
+
+	unit_console_offer(guest, 3, &message, sizeof(message));
+	unit_console_serve(guest, 3);
+	assert_int_equal(unit_console_take(guest, 3, NULL, 0), 0);
+}
+
+// The next message must be this one, and `more` what follows it.
+static void expect_message(struct unit_console *guest, u32 id, unsigned event, unsigned value,
+			   const void *more, size_t more_len)
+{
+	u8 bytes[256];
+	struct virtio_console_control header;
+
+	assert_int_equal(unit_console_take(guest, 2, bytes, sizeof(bytes)),
+			 sizeof(header) + more_len);
+	memcpy(&header, bytes, sizeof(header));
+	assert_int_equal(le32_get(header.id), id);
+	assert_int_equal(le16_get(header.event), event);
+	assert_int_equal(le16_get(header.value), value);
+	if (more_len)
+		assert_memory_equal(bytes + sizeof(header), more, more_len);
+}
+
+static void offer_control(struct unit_console *guest, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		unit_console_offer_writable(guest, 2, 128);
+	unit_console_serve(guest, 2);
+}
+
+static void open_two(struct unit_console *guest)
+{
+	unit_console_open(guest, ",console", ",name=second", "--size=80x25");
+	unit_console_start(guest, BIT64(VIRTIO_CONSOLE_F_MULTIPORT));
+	offer_control(guest, 8);
+	tell(guest, UINT32_MAX, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	unit_console_serve(guest, 2);
+	expect_message(guest, 0, VIRTIO_CONSOLE_DEVICE_ADD, 1, NULL, 0);
+	expect_message(guest, 1, VIRTIO_CONSOLE_DEVICE_ADD, 1, NULL, 0);
+}
+
+TEST(driver_hears_of_the_ports)
+{
+	struct unit_console guest;
+
+	open_two(&guest);
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	unit_console_serve(&guest, 2);
+	expect_message(&guest, 1, VIRTIO_CONSOLE_PORT_NAME, 1, "second", 6);
+	expect_message(&guest, 1, VIRTIO_CONSOLE_PORT_OPEN, 1, NULL, 0);
+	tell(&guest, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+	unit_console_serve(&guest, 2);
+	expect_message(&guest, 0, VIRTIO_CONSOLE_CONSOLE_PORT, 1, NULL, 0);
+	expect_message(&guest, 0, VIRTIO_CONSOLE_PORT_OPEN, 1, NULL, 0);
+	expect_message(&guest, 0, VIRTIO_CONSOLE_RESIZE, 1, ((u8[]){80, 0, 25, 0}), 4);
+	assert_false(unit_console_has_answer(&guest, 2));
+	unit_console_close(&guest);
+}
+
+TEST(message_waits_for_a_buffer_that_is_long_enough)
+{
+	struct unit_console guest;
+
+	unit_console_open(&guest, ",console", ",name=second", NULL);
+	unit_console_start(&guest, BIT64(VIRTIO_CONSOLE_F_MULTIPORT));
+	tell(&guest, UINT32_MAX, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	unit_console_offer_writable(&guest, 2, 0);
+	unit_console_offer_writable(&guest, 2, 7);
+	unit_console_offer_writable(&guest, 2, 8);
+	unit_console_serve(&guest, 2);
+	assert_int_equal(unit_console_take(&guest, 2, NULL, 0), 0);
+	assert_int_equal(unit_console_take(&guest, 2, NULL, 0), 0);
+	expect_message(&guest, 0, VIRTIO_CONSOLE_DEVICE_ADD, 1, NULL, 0);
+	unit_console_close(&guest);
+}
+
+TEST(second_port_is_its_own)
+{
+	struct unit_console guest;
+	char got[8] = "";
+
+	open_two(&guest);
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	unit_console_offer(&guest, 5, "to two", 6);
+	unit_console_serve(&guest, 5);
+	unit_console_expect_host(guest.host[1], "to two");
+	assert_int_equal(unit_console_drain(guest.host[0]), 0);
+	assert_int_equal(write(guest.host[1], "reply", 5), 5);
+	unit_console_offer_writable(&guest, 4, 8);
+	unit_console_serve(&guest, 4);
+	assert_false(unit_console_has_answer(&guest, 4)); // nobody in the guest has opened it
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	unit_console_serve(&guest, 4);
+	assert_int_equal(unit_console_take(&guest, 4, got, sizeof(got)), 5);
+	assert_string_equal(got, "reply");
+	unit_console_close(&guest);
+}
+
+TEST(ports_do_not_exist_for_a_driver_without_multiport)
+{
+	struct unit_console guest;
+
+	unit_console_open(&guest, ",console", ",name=second", NULL);
+	unit_console_start(&guest, 0);
+	unit_console_offer(&guest, 5, "nowhere", 7);
+	unit_console_serve(&guest, 5);
+	assert_int_equal(unit_console_take(&guest, 5, NULL, 0), 0);
+	assert_int_equal(unit_console_drain(guest.host[1]), 0);
+	offer_control(&guest, 1);
+	tell(&guest, 0, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	unit_console_serve(&guest, 2);
+	assert_false(unit_console_has_answer(&guest, 2));
+	unit_console_offer(&guest, 1, "console", 7);
+	unit_console_serve(&guest, 1);
+	unit_console_expect_host(guest.host[0], "console");
+	unit_console_close(&guest);
+}
+
+TEST(nonsense_is_ignored_and_told_once)
+{
+	struct unit_console guest;
+	const char *said;
+
+	open_two(&guest);
+	unit_capture(2);
+	tell(&guest, 2, VIRTIO_CONSOLE_PORT_READY, 1);
+	tell(&guest, UINT32_MAX, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	tell(&guest, 0, 0xffff, 1);
+	tell(&guest, 0, VIRTIO_CONSOLE_PORT_READY, 2);
+	unit_console_offer(&guest, 3, "short", 5);
+	unit_console_serve(&guest, 3);
+	assert_false(unit_console_has_answer(&guest, 2));
+	said = strstr(unit_captured(), "makes no sense");
+	assert_non_null(said);
+	assert_null(strstr(said + 1, "makes no sense"));
+	unit_console_close(&guest);
+}
+
+TEST(storm_of_messages_leaves_at_most_one_of_each_kind)
+{
+	struct unit_console guest;
+	unsigned count = 0;
+
+	open_two(&guest);
+	for (unsigned i = 0; i < 40; i++) {
+		tell(&guest, UINT32_MAX, VIRTIO_CONSOLE_DEVICE_READY, 1);
+		tell(&guest, 0, VIRTIO_CONSOLE_PORT_READY, 1);
+		tell(&guest, 0, VIRTIO_CONSOLE_PORT_OPEN, i % 2);
+	}
+	for (unsigned i = 0; i < 20; i++)
+		offer_control(&guest, 1);
+	while (unit_console_has_answer(&guest, 2))
+		count++;
+	// the six buffers that were there, and at most add twice, console, open and size
+	assert_true(count <= 6 + 5);
+	unit_console_close(&guest);
+}
+
+TEST(pause_does_not_make_the_ports_unknown)
+{
+	struct unit_console guest;
+
+	open_two(&guest);
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	for (unsigned i = 0; i < guest.ring_count; i++)
+		guest.device->ops->queue_stop(guest.device, &guest.rings[i].vring);
+	unit_console_start(&guest, BIT64(VIRTIO_CONSOLE_F_MULTIPORT));
+	assert_int_equal(write(guest.host[1], "later", 5), 5);
+	unit_console_offer_writable(&guest, 4, 8);
+	unit_console_serve(&guest, 4);
+	assert_int_equal(unit_console_take(&guest, 4, NULL, 0), 5);
+	unit_console_close(&guest);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		RUN(driver_hears_of_the_ports),
+		RUN(message_waits_for_a_buffer_that_is_long_enough),
+		RUN(second_port_is_its_own),
+		RUN(ports_do_not_exist_for_a_driver_without_multiport),
+		RUN(nonsense_is_ignored_and_told_once),
+		RUN(storm_of_messages_leaves_at_most_one_of_each_kind),
+		RUN(pause_does_not_make_the_ports_unknown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
