@@ -2,6 +2,7 @@
 // The life of a process: find the applet, parse, open, listen, start the workers, serve, give back.
 #include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "applets/common.h"
 #include "core/keeper.h"
@@ -224,9 +225,14 @@ static int compile(struct sandbox *sandbox, const struct invocation *invocation,
 	const struct sandbox_fds fds = {.replacement = memory_fault_fd(),
 					.device = device->main_fd,
 					.listener = listener->fd};
-	const struct sandbox_table control_table = {server_rules, server_rule_count};
+	// without a vDSO, which is rare, the control thread needs a call to know the time
+	static const struct syscall_rule clock_rule[] = {RULE(clock_gettime, "the time")};
+	const struct sandbox_table control_tables[] = {
+		{server_rules, server_rule_count},
+		{clock_rule, getauxval(AT_SYSINFO_EHDR) ? 0 : 1},
+	};
 	struct sandbox_table worker_tables[] = {{worker_rules, worker_rule_count}, {0}};
-	int error = sandbox_compile(sandbox, control, &control_table, 1, &fds);
+	int error = sandbox_compile(sandbox, control, control_tables, 2, &fds);
 
 	worker_tables[1].rules = invocation->applet->rules(device, &worker_tables[1].count);
 	return error ? error : sandbox_compile(sandbox, worker, worker_tables, 2, &fds);

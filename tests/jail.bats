@@ -23,9 +23,15 @@ teardown() {
 	local left
 	[ -z "${id:-}" ] || for left in $(pgrep -f -- "jail --id $id"); do kill -KILL "$left" || true; done
 	tear_down
+	[ -z "$base" ] || ! mountpoint -q "$base/net" || umount "$base/net"
 	[ -z "$base" ] || { until_true removed; rmdir "$base"; }
-	[ -z "${cgroups:-}" ] || [ ! -e "$cgroups/$parent" ] || until_true rmdir "$cgroups/$parent"
+	[ -z "${cgroups:-}" ] || until_true without_cgroups
 	[ -z "$holder" ] || kill "$holder"
+}
+
+# Also what a test that failed has left.
+without_cgroups() {
+	[ ! -e "$cgroups/$parent" ] || find "$cgroups/$parent" -depth -type d -exec rmdir {} +
 }
 
 removed() { rm -rf "${base:?}"/*; }

@@ -115,14 +115,16 @@ on_terminal() {
 	host_pid=$!
 	wait_until_listening
 	"$@"
-	wait "$host_pid"
 	guest_is_well
+	touch "$socket.ended"
+	wait "$host_pid"
+	rm "$socket.ended"
 }
 
 work_on_terminal() {
-	work "run:80x24:exec '$vhost_multi' console --socket '$socket' --on-disconnect=exit 2>'$socket.log'" \
+	work "run:80x24:exec '$vhost_multi' console --socket '$socket' 2>'$socket.log'" \
 		'send:stty size\n' 'expect:24 80' resize:101x41 sleep:500 'send:stty size\n' 'expect:41 101' 'expect:joe@guest# ' \
-		'send:bye\n' exit:0 mode:cooked
+		'send:bye\n' "await:$socket.ended" 'send:\^q' exit:0 mode:cooked
 }
 
 several_ports() {

@@ -37,6 +37,7 @@ static const char usage[] =
 	"  half-close       nothing more will be sent\n"
 	"  end              wait until the other side closes\n"
 	"  sleep:MS\n"
+	"  await:FILE       until it is there\n"
 	"  resize:COLSxROWS of run:\n"
 	"  mode:raw|cooked  wait until the terminal of run: is in it\n"
 	"  kill:SIGNAL      the command of run:, by number\n"
@@ -333,6 +334,17 @@ static void step_end(const char *step)
 	fail("the other side is still there", step);
 }
 
+static void step_await(const char *path, const char *step)
+{
+	int64_t end = now_ms() + TIMEOUT_MS;
+
+	while (access(path, F_OK) != 0) {
+		if (now_ms() > end)
+			fail("it is not", step);
+		sleep_ms(10);
+	}
+}
+
 static void step_mode(const char *mode, const char *step)
 {
 	int64_t end = now_ms() + 5000;
@@ -408,8 +420,8 @@ static const struct {
 	{"get:", step_get},	    {"echo:", step_echo},
 	{"end", step_wait_for_end}, {"half-close", step_half_close},
 	{"sleep:", step_sleep},	    {"mode:", step_mode},
-	{"exit:", step_exit},	    {"resize:", step_resize},
-	{"kill:", step_kill},
+	{"await:", step_await},	    {"exit:", step_exit},
+	{"resize:", step_resize},   {"kill:", step_kill},
 };
 
 static bool run_step(const char *step)
