@@ -363,15 +363,20 @@ assert not up'
 		"$bin" blk --socket "$socket" --path "$image" --engine sync --workers 2
 	# a front-end that speaks as soon as it can
 	client id "$socket"
-	kill "$(pgrep -P "$pid")" # strace passes no signal on
+	program=$(pgrep -P "$pid")
+	threads=$(ls "/proc/$program/task")
+	kill "$program" # strace passes no signal on
 	wait_end
-	grep -nE 'PR_SET_SECCOMP|recvmsg|recvfrom|accept4' "$folder/trace" | head -n 20
-	# the keeper, two workers, the control thread
-	[ "$(grep -c PR_SET_SECCOMP "$folder/trace")" = 4 ]
-	sed '1,/PR_SET_SECCOMP/d' "$folder/trace" >"$folder/rest" # the keeper, which waits for our commands
-	last=$(grep -n PR_SET_SECCOMP "$folder/rest" | tail -n 1 | cut -d : -f 1)
-	first=$(grep -nE 'recvmsg\(|accept4\(' "$folder/rest" | head -n 1 | cut -d : -f 1)
+	grep -E "^(${threads//$'\n'/|}) " "$folder/trace" >"$folder/own"
+	grep -E 'PR_SET_SECCOMP|recvmsg|recvfrom|accept4' "$folder/own" | head -n 10
+	# two workers and the control thread, which alone reads
+	[ "$(grep -c PR_SET_SECCOMP "$folder/own")" = 3 ]
+	last=$(grep -n PR_SET_SECCOMP "$folder/own" | tail -n 1 | cut -d : -f 1)
+	first=$(grep -nE '(recvmsg|recvfrom|accept4)\(' "$folder/own" | head -n 1 | cut -d : -f 1)
 	[ "$last" -lt "$first" ]
+	# the keeper, which reads commands of ours
+	grep -vE "^(${threads//$'\n'/|}) " "$folder/trace" | grep -oE 'PR_SET_SECCOMP|recv[a-z]+\(' | head -n 2 |
+		diff - <(printf 'PR_SET_SECCOMP\nrecvfrom(\n')
 }
 
 @test "sandbox: stopped, continued and traced, it goes on" {
