@@ -601,21 +601,18 @@ take_memory_away() { # KIND
 
 # ---- what it costs
 
-# Medians of 50 starts. A host that is busy with something else gets three tries.
-starts_fast() {
-	local times
-	for _ in 1 2 3; do
-		times=$("${as[@]}" "$public/start-time" 50 "$socket" "$bin" blk --socket "$socket" --path "$image" --lock=off --log-level=error)
-		echo "$times"
-		! [[ $times =~ accepting_ms=[0-4]\..*replying_ms=[0-4]\. ]] || return 0
-	done
-	return 1
-}
-
-@test "sandbox: as root and without privileges it accepts, locked in it answers, within 5 ms from its start" {
+@test "sandbox: as root and without privileges it accepts, and locked in it answers, within 5 ms from its start" {
 	for user in "${users[@]}"; do
 		become "$user"
-		starts_fast
+		"${as[@]}" "$public/start-time" 50 "$socket" "$bin" blk --socket "$socket" --path "$image" --lock=off \
+			--log-level=error | tr ' ' '\n' >"$folder/times"
+		cat "$folder/times"
+		# the median; of the answers, which take many steps, the fastest if the host has something else to do as well
+		answer=replying_ms
+		[ "$(cut -d . -f 1 /proc/loadavg)" = 0 ] || answer=replying_min_ms
+		for what in accepting_ms $answer; do
+			grep -E "^$what=[0-4]\." "$folder/times"
+		done
 	done
 }
 
