@@ -57,6 +57,18 @@ guest_heard() { # TEXT
 	until_true grep -qF -- "$1" "$folder/guest"
 }
 
+# A client is connected to the socket of a port.
+client_there() { # SOCKET
+	grep -qE " 03 +[0-9]+ $1\$" /proc/net/unix
+}
+
+# A client in the background, once it is there.
+client_later() { # SOCKET STEP...
+	host "unix:$1" "${@:2}" 3>&- &
+	reader=$!
+	until_true client_there "$1"
+}
+
 memory() {
 	awk '/^Anonymous:/ { print $2 }' "/proc/$pid/smaps_rollup"
 }
@@ -258,19 +270,16 @@ on_terminal() { # STEP...
 @test "one client at a time; who has stopped talking gives way" {
 	serve_console
 	guest_later --echo
-	host "unix:$console" 'send:first\n' 'expect:first' half-close sleep:600 3>&- &
-	first=$!
-	sleep 0.2
+	client_later "$console" 'send:first\n' 'expect:first' half-close sleep:600
 	host "unix:$console" 'send:second\n' 'expect:second'
-	wait $first
+	wait "$reader"
 	stop
 }
 
 @test "a second client waits until the first has gone" {
 	serve_console
 	guest_later --echo
-	host "unix:$console" 'send:first\n' 'expect:first' sleep:500 without:second 3>&- &
-	sleep 0.2
+	client_later "$console" 'send:first\n' 'expect:first' sleep:500 without:second
 	host "unix:$console" 'send:second\n' 'expect:second'
 	stop
 }
@@ -300,8 +309,7 @@ on_terminal() { # STEP...
 @test "a stalled reader makes the guest wait, nothing is lost, and other ports live" {
 	local taken
 	serve_console --port "type=unix,path=$console,console" --port "type=unix,path=$folder/two,name=two"
-	host "unix:$console" sleep:3000 "get:2000000:$folder/got" 3>&- &
-	reader=$!
+	client_later "$console" "await:$folder/go" "get:2000000:$folder/got"
 	guest_later --ports 2 --flood 1000
 	host "unix:$folder/two" sleep:500
 	guest_ends
@@ -309,7 +317,8 @@ on_terminal() { # STEP...
 	echo "$taken bytes taken while nobody read"
 	[ "$taken" -lt 1000000 ]
 	guest_later --ports 2 --flood 4000
-	wait $reader
+	touch "$folder/go"
+	wait "$reader"
 	guest_ends
 	[ "$(tr -d '0-9\n' <"$folder/got" | wc -c)" = 0 ]
 	stop
@@ -317,8 +326,7 @@ on_terminal() { # STEP...
 
 @test "a stalled reader of one port keeps neither another port nor the front-end waiting" {
 	serve_console --port "type=unix,path=$console,console" --port "type=unix,path=$folder/two,name=two" --replay 0
-	host "unix:$console" sleep:5000 3>&- &
-	reader=$!
+	client_later "$console" "await:$folder/go"
 	guest_later --ports 2 --flood-port 0 --port 1 --echo
 	host "unix:$folder/two" sleep:300 echo:1048576:3
 	kill -KILL "$guest"
@@ -326,19 +334,19 @@ on_terminal() { # STEP...
 	SECONDS=0
 	guest --ports 2 --print "$socket" </dev/null 2>&1 | grep -q DEVICE_ADD
 	((SECONDS <= 1))
-	kill -0 "$reader" # and it is still there
+	touch "$folder/go"
+	wait "$reader" # it was still there
 	stop
 }
 
 @test "drop: the guest goes on, what the reader misses is counted, the newest comes through" {
 	serve_console --port "type=unix,path=$console,drop"
-	host "unix:$console" sleep:1500 'expect:the end' 3>&- &
-	reader=$!
-	sleep 0.2
+	client_later "$console" "await:$folder/go" 'expect:the end'
 	guest --flood 500 "$socket" >"$folder/taken"
 	[ "$(cat "$folder/taken")" -gt 4000000 ]
 	echo the end | guest "$socket"
-	wait $reader
+	touch "$folder/go"
+	wait "$reader"
 	said 'output is dropped'
 	stop
 	grep -qE 'port 0: [0-9]+ bytes of output were dropped' "$log"
@@ -353,16 +361,15 @@ on_terminal() { # STEP...
 
 stalled_memory() {
 	local seconds=${STALL_SECONDS:-4} before after
-	host "unix:$console" sleep:$((seconds * 1000 + 1000)) 3>&- &
-	reader=$!
-	sleep 0.2
+	client_later "$console" "await:$folder/go"
 	guest --flood 500 "$socket"
 	before=$(memory)
 	guest --flood $((seconds * 1000 - 500)) "$socket"
 	after=$(memory)
 	echo "$before kB of memory, after $seconds s of output $after kB"
 	((after <= before + 16))
-	wait $reader
+	touch "$folder/go"
+	wait "$reader"
 }
 
 @test "memory is flat while a stalled reader makes the guest wait" {
@@ -402,9 +409,10 @@ stalled_memory() {
 
 @test "multiport: input waits until the guest has opened the port" {
 	serve_console --port type=null,console --port "type=unix,path=$folder/two,name=two"
-	host "unix:$folder/two" 'send:kept' sleep:1500 3>&- &
+	client_later "$folder/two" 'send:kept' "await:$folder/go"
 	[ -z "$(guest --ports 2 --port 1 --quiet-open "$socket" </dev/null)" ]
 	[ "$(guest --ports 2 --port 1 "$socket" </dev/null)" = kept ]
+	touch "$folder/go"
 	stop
 }
 

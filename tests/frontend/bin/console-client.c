@@ -336,7 +336,7 @@ static void step_end(const char *step)
 
 static void step_await(const char *path, const char *step)
 {
-	int64_t end = now_ms() + TIMEOUT_MS;
+	int64_t end = now_ms() + 5L * TIMEOUT_MS;
 
 	while (access(path, F_OK) != 0) {
 		if (now_ms() > end)
