@@ -151,7 +151,22 @@ int connection_receive(struct connection *connection)
 	return 1;
 }
 
-int connection_reply(struct connection *connection, u32 request, const void *payload, size_t len)
+// Puts one fd into a message to be sent.
+static void attach_fd(struct msghdr *message, void *control, socklen_t control_len, int fd)
+{
+	struct cmsghdr *header;
+
+	message->msg_control = control;
+	message->msg_controllen = control_len;
+	header = CMSG_FIRSTHDR(message);
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(header), &fd, sizeof(fd));
+}
+
+int connection_reply(struct connection *connection, u32 request, const void *payload, size_t len,
+		     int fd)
 {
 	struct vhost_user_header header = {.request = request,
 					   .flags = VHOST_USER_VERSION | VHOST_USER_REPLY,
@@ -160,9 +175,16 @@ int connection_reply(struct connection *connection, u32 request, const void *pay
 		{.iov_base = &header, .iov_len = sizeof(header)},
 		{.iov_base = (void *)(uintptr_t)payload, .iov_len = len},
 	};
+	union {
+		struct cmsghdr align;
+		u8 bytes[CMSG_SPACE(sizeof(fd))];
+	} control = {0};
 	struct msghdr message = {.msg_iov = segments, .msg_iovlen = ARRAY_SIZE(segments)};
-	long sent = sys(sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+	long sent;
 
+	if (fd >= 0)
+		attach_fd(&message, &control, sizeof(control), fd);
+	sent = sys(sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 	if (sent == -EPIPE || sent == -ECONNRESET)
 		return -ENOTCONN;
 	if (sent < 0)

@@ -41,10 +41,10 @@ static inline bool connection_is_open(const struct connection *connection)
 // trusted or read (-EPROTO, -errno; logged) and the connection must be closed.
 must_check int connection_receive(struct connection *connection);
 
-// Sends a reply to `request` with `len` bytes of payload, whole or not at all. A front-end that lets its
-// replies pile up until the socket is full is given up: -EAGAIN, logged; -ENOTCONN: it has gone.
+// Sends a reply to `request` with `len` bytes of payload, and an fd of the caller's unless it is -1, whole or not at all.
+// A front-end that lets its replies pile up until the socket is full is given up: -EAGAIN, logged; -ENOTCONN: it has gone.
 must_check int connection_reply(struct connection *connection, u32 request, const void *payload,
-				size_t len);
+				size_t len, int fd);
 
 // Sends a request of ours, without payload and without wish for a reply, to the socket that the front-end gave us
 // for that. Given up silently if the front-end does not read: it is no more than a hint.

@@ -11,6 +11,8 @@ enum vhost_user_request {
 	VHOST_USER_SET_OWNER = 3,
 	VHOST_USER_RESET_OWNER = 4,
 	VHOST_USER_SET_MEM_TABLE = 5,
+	VHOST_USER_SET_LOG_BASE = 6,
+	VHOST_USER_SET_LOG_FD = 7,
 	VHOST_USER_SET_VRING_NUM = 8,
 	VHOST_USER_SET_VRING_ADDR = 9,
 	VHOST_USER_SET_VRING_BASE = 10,
@@ -22,13 +24,32 @@ enum vhost_user_request {
 	VHOST_USER_SET_PROTOCOL_FEATURES = 16,
 	VHOST_USER_GET_QUEUE_NUM = 17,
 	VHOST_USER_SET_VRING_ENABLE = 18,
+	VHOST_USER_SEND_RARP = 19,
+	VHOST_USER_NET_SET_MTU = 20,
 	VHOST_USER_SET_BACKEND_REQ_FD = 21,
+	VHOST_USER_IOTLB_MSG = 22,
+	VHOST_USER_SET_VRING_ENDIAN = 23,
 	VHOST_USER_GET_CONFIG = 24,
 	VHOST_USER_SET_CONFIG = 25,
+	VHOST_USER_CREATE_CRYPTO_SESSION = 26,
+	VHOST_USER_CLOSE_CRYPTO_SESSION = 27,
+	VHOST_USER_POSTCOPY_ADVISE = 28,
+	VHOST_USER_POSTCOPY_LISTEN = 29,
+	VHOST_USER_POSTCOPY_END = 30,
+	VHOST_USER_GET_INFLIGHT_FD = 31,
+	VHOST_USER_SET_INFLIGHT_FD = 32,
+	VHOST_USER_GPU_SET_SOCKET = 33,
 	VHOST_USER_RESET_DEVICE = 34,
+	VHOST_USER_VRING_KICK = 35,
 	VHOST_USER_GET_MAX_MEM_SLOTS = 36,
 	VHOST_USER_ADD_MEM_REG = 37,
 	VHOST_USER_REM_MEM_REG = 38,
+	VHOST_USER_SET_STATUS = 39,
+	VHOST_USER_GET_STATUS = 40,
+	VHOST_USER_GET_SHARED_OBJECT = 41,
+	VHOST_USER_SET_DEVICE_STATE_FD = 42,
+	VHOST_USER_CHECK_DEVICE_STATE = 43,
+	VHOST_USER_GET_SHMEM_CONFIG = 44,
 };
 
 // Requests of ours to the front-end.
@@ -39,11 +60,17 @@ enum vhost_user_backend_request {
 // Bit numbers of the protocol features (vhost-user.rst, "Protocol features").
 enum vhost_user_protocol_feature {
 	VHOST_USER_PROTOCOL_F_MQ = 0,
+	VHOST_USER_PROTOCOL_F_LOG_SHMFD = 1,
 	VHOST_USER_PROTOCOL_F_REPLY_ACK = 3,
 	VHOST_USER_PROTOCOL_F_BACKEND_REQ = 5,
+	VHOST_USER_PROTOCOL_F_PAGEFAULT = 8,
 	VHOST_USER_PROTOCOL_F_CONFIG = 9,
+	VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD = 12,
 	VHOST_USER_PROTOCOL_F_RESET_DEVICE = 13,
 	VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15,
+	VHOST_USER_PROTOCOL_F_STATUS = 16,
+	VHOST_USER_PROTOCOL_F_DEVICE_STATE = 19,
+	VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT = 20,
 };
 
 // Header flags (vhost-user.rst, "Header").
@@ -73,11 +100,14 @@ struct vhost_user_vring_state {
 	u32 num;
 };
 
+// struct vhost_user_vring_addr flags
+enum { VHOST_VRING_F_LOG = 1 };
+
 struct vhost_user_vring_addr {
 	u32 index;
 	u32 flags;
 	u64 descriptor, used, available; // front-end's addresses
-	u64 log;
+	u64 log;			 // the guest's address of the used ring, for the dirty log
 };
 
 struct vhost_user_region {
@@ -105,6 +135,26 @@ struct vhost_user_config {
 	u8 data[VHOST_USER_MAX_CONFIG];
 };
 
+struct vhost_user_log {
+	u64 size;
+	u64 offset; // of the file
+};
+
+struct vhost_user_inflight {
+	u64 size;
+	u64 offset; // of the file
+	u16 queue_count;
+	u16 queue_size;
+};
+
+enum vhost_user_transfer_direction { VHOST_USER_TRANSFER_SAVE = 0, VHOST_USER_TRANSFER_LOAD = 1 };
+enum vhost_user_transfer_phase { VHOST_USER_TRANSFER_STOPPED = 0 };
+
+struct vhost_user_transfer {
+	u32 direction; // enum vhost_user_transfer_direction
+	u32 phase;     // enum vhost_user_transfer_phase
+};
+
 union vhost_user_payload {
 	u64 u64;
 	struct vhost_user_vring_state state;
@@ -112,6 +162,9 @@ union vhost_user_payload {
 	struct vhost_user_memory memory;
 	struct vhost_user_single_region single_region;
 	struct vhost_user_config config;
+	struct vhost_user_log log;
+	struct vhost_user_inflight inflight;
+	struct vhost_user_transfer transfer;
 };
 
 static_assert(sizeof(struct vhost_user_header) == 12, "vhost-user.rst: header");
@@ -119,5 +172,7 @@ static_assert(sizeof(struct vhost_user_vring_addr) == 40,
 	      "vhost-user.rst: a vring address description");
 static_assert(sizeof(struct vhost_user_region) == 32,
 	      "vhost-user.rst: a memory region description");
+static_assert(sizeof(struct vhost_user_inflight) == 24,
+	      "vhost-user.rst: inflight description, padded as front-ends send it");
 static_assert(sizeof(struct vhost_user_config) == 12 + VHOST_USER_MAX_CONFIG,
 	      "vhost-user.rst: config");

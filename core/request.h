@@ -24,6 +24,7 @@ enum request_rings {
 struct reply {
 	bool wanted;
 	size_t len; // bytes of payload
+	int fd;	    // goes with it, and stays whose it is; -1: none
 	union vhost_user_payload payload;
 };
 

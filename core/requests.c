@@ -323,16 +323,17 @@ static int respond(struct session *session, struct connection *connection,
 	u64 ack = error != 0;
 
 	if (!error && reply->wanted)
-		return connection_reply(connection, header->request, &reply->payload, reply->len);
+		return connection_reply(connection, header->request, &reply->payload, reply->len,
+					reply->fd);
 	if (asked)
-		return connection_reply(connection, header->request, &ack, sizeof(ack));
+		return connection_reply(connection, header->request, &ack, sizeof(ack), -1);
 	return error;
 }
 
 int requests_handle(struct session *session, struct connection *connection)
 {
 	struct message *message = &connection->message;
-	struct reply reply = {.wanted = false};
+	struct reply reply = {.wanted = false, .fd = -1};
 	int error = run_request(session, message, &reply);
 
 	message_close_fds(message);

@@ -220,7 +220,7 @@ TEST(front_end_may_go_in_the_middle_of_a_header_or_payload)
 
 TEST(front_end_that_is_gone_before_it_read_its_reply_is_gone_all_the_same)
 {
-	assert_int_equal(connection_reply(&connection, VU_GET_FEATURES, &(u64){1}, 8), 0);
+	assert_int_equal(connection_reply(&connection, VU_GET_FEATURES, &(u64){1}, 8, -1), 0);
 	frontend_close(&frontend); // the kernel says ECONNRESET now
 	assert_int_equal(receive(), -ENOTCONN);
 }
@@ -295,9 +295,9 @@ TEST(reply_names_its_request_and_is_whole)
 	struct frontend_message reply;
 	u64 payload = 0x1122334455667788;
 
-	assert_int_equal(connection_reply(&connection, VU_GET_FEATURES, &payload, sizeof(payload)),
-			 0);
-	assert_int_equal(connection_reply(&connection, VU_GET_CONFIG, NULL, 0), 0);
+	assert_int_equal(
+		connection_reply(&connection, VU_GET_FEATURES, &payload, sizeof(payload), -1), 0);
+	assert_int_equal(connection_reply(&connection, VU_GET_CONFIG, NULL, 0, -1), 0);
 	assert_int_equal(frontend_receive_reply(&frontend, VU_GET_FEATURES, &reply), 0);
 	assert_int_equal(reply.header.size, 8);
 	assert_true(reply.payload.u64 == payload);
@@ -312,14 +312,15 @@ TEST(front_end_that_reads_no_replies_is_given_up)
 
 	setsockopt(connection.fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	for (unsigned i = 0; i < 10000 && result == 0; i++)
-		result = connection_reply(&connection, VU_GET_CONFIG, payload, sizeof(payload));
+		result = connection_reply(&connection, VU_GET_CONFIG, payload, sizeof(payload), -1);
 	assert_int_equal(result, -EAGAIN);
 }
 
 TEST(reply_to_nobody_is_no_error_of_ours)
 {
 	frontend_close(&frontend);
-	assert_int_equal(connection_reply(&connection, VU_GET_FEATURES, &(u64){1}, 8), -ENOTCONN);
+	assert_int_equal(connection_reply(&connection, VU_GET_FEATURES, &(u64){1}, 8, -1),
+			 -ENOTCONN);
 }
 
 TEST(notification_is_a_request_without_payload_and_is_given_up_silently)
@@ -333,7 +334,8 @@ TEST(notification_is_a_request_without_payload_and_is_given_up_silently)
 	assert_int_equal(request.header.flags, VU_VERSION);
 	assert_int_equal(request.header.size, 0);
 	while (result == 0)
-		result = connection_reply(&connection, VU_GET_CONFIG, request.payload.bytes, 256);
+		result = connection_reply(&connection, VU_GET_CONFIG, request.payload.bytes, 256,
+					  -1);
 	connection_notify(connection.fd, 2); // full
 	frontend_close(&frontend);
 	connection_notify(connection.fd, 2); // gone
