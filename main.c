@@ -262,6 +262,12 @@ static int lock_threads(struct sandbox *sandbox, const struct invocation *invoca
 	return error ? error : sandbox_install(sandbox, &control);
 }
 
+static u64 ring_features(const struct common_options *common)
+{
+	return (common->packed ? BIT64(VIRTIO_F_RING_PACKED) : 0) |
+	       (common->in_order ? BIT64(VIRTIO_F_IN_ORDER) : 0);
+}
+
 static int start(struct sandbox *sandbox, const struct invocation *invocation,
 		 struct server *server, struct device *device, struct listener *listener)
 {
@@ -270,6 +276,7 @@ static int start(struct sandbox *sandbox, const struct invocation *invocation,
 		.cpus = invocation->cpus,
 		.cpu_count = invocation->cpu_count,
 		.exit_on_disconnect = invocation->common.on_disconnect == ON_DISCONNECT_EXIT,
+		.ring_features = ring_features(&invocation->common),
 	};
 
 	if (sandbox->mode != SANDBOX_NONE && keeper_start(listener, lock_keeper, sandbox))

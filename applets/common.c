@@ -32,6 +32,12 @@ const struct option common_option_table[] = {
 	{.name = "cpus", .type = OPTION_TEXT, .argument = "LIST",
 	 .help = "processors for the workers in turn, such as 2,4-7",
 	 .offset = offsetof(struct common_options, cpus)},
+	{.name = "packed", .type = OPTION_CHOICE, .choices = "off|on", .initial = "off",
+	 .help = "offer the packed ring layout",
+	 .offset = offsetof(struct common_options, packed)},
+	{.name = "in-order", .type = OPTION_FLAG,
+	 .help = "offer to answer requests in their order",
+	 .offset = offsetof(struct common_options, in_order)},
 	{.name = "sandbox", .type = OPTION_CHOICE, .choices = "strict|best-effort|none", .initial = "strict",
 	 .help = "what to do if the host hinders it",
 	 .offset = offsetof(struct common_options, sandbox)},
@@ -43,8 +49,8 @@ const struct option common_option_table[] = {
 	 .offset = offsetof(struct common_options, netns)},
 	{.name = "sandbox-report", .type = OPTION_FLAG, .help = "print the system calls of each thread",
 	 .offset = offsetof(struct common_options, sandbox_report)},
-	{.name = "log-level", .type = OPTION_CHOICE, .choices = "error|warning|info|debug", .initial = "info",
-	 .help = "",
+	{.name = "log-level", .type = OPTION_CHOICE, .choices = "error|warning|info|debug|trace", .initial = "info",
+	 .help = "how much to say; trace: each message in words",
 	 .offset = offsetof(struct common_options, log_level)},
 	{.name = "print-capabilities", .type = OPTION_FLAG,
 	 .help = "print what vhost-user.json asks for, as JSON",
@@ -62,7 +68,7 @@ const struct option common_option_table[] = {
 // clang-format on
 
 const size_t common_option_count = ARRAY_SIZE(common_option_table);
-const size_t serving_option_count = 15;
+const size_t serving_option_count = 17;
 
 #define APPLET(name) extern const struct applet name##_applet;
 #include "generated/applet_list.h"

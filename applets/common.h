@@ -7,7 +7,8 @@
 struct common_options {
 	const char *socket, *connect, *cpus;
 	u64 fd, socket_mode, workers;
-	unsigned on_disconnect, log_level;
+	unsigned on_disconnect, log_level, packed;
+	bool in_order;
 	const char *user, *group, *netns;
 	unsigned sandbox;
 	bool help, version, list, print_capabilities, sandbox_report;

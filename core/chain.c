@@ -8,6 +8,7 @@
 static const size_t large_len =
 	(size_t)CHAIN_LARGE_COUNT * CHAIN_MAX_SEGMENTS * sizeof(struct iovec);
 
+// A segment that is left behind is whole again.
 static void part_advance(struct chain_part *part, size_t len)
 {
 	struct iovec *segment = part->segments;
@@ -15,10 +16,14 @@ static void part_advance(struct chain_part *part, size_t len)
 	segment->iov_base = (u8 *)segment->iov_base + len;
 	segment->iov_len -= len;
 	part->len -= len;
-	if (segment->iov_len == 0) {
-		part->segments++;
-		part->count--;
-	}
+	part->offset += len;
+	if (segment->iov_len > 0)
+		return;
+	segment->iov_base = (u8 *)segment->iov_base - part->offset;
+	segment->iov_len = part->offset;
+	part->offset = 0;
+	part->segments++;
+	part->count--;
 }
 
 void chain_skip(struct chain_part *part, size_t len)
@@ -73,7 +78,8 @@ u8 *chain_take_last_byte(struct chain *chain)
 	part->len--;
 	if (last->iov_len == 0)
 		part->count--;
-	return (u8 *)last->iov_base + last->iov_len;
+	chain->last_byte = (u8 *)last->iov_base + last->iov_len;
+	return chain->last_byte;
 }
 
 int chain_pool_init(struct chain_pool *pool, unsigned max_size, size_t request_size)
@@ -108,14 +114,12 @@ struct chain *chain_begin(struct chain_pool *pool, u16 head)
 	chain->head = head;
 	chain->large = -1;
 	chain->segments = chain->inline_segments;
+	chain->segment_count = 0;
+	chain->readable_count = 0;
+	chain->last_byte = NULL;
 	chain->readable = (struct chain_part){.segments = chain->segments};
 	chain->writable = (struct chain_part){.segments = chain->segments};
 	return chain;
-}
-
-static unsigned segment_count(const struct chain *chain)
-{
-	return chain->readable.count + chain->writable.count;
 }
 
 static int move_to_large(struct chain_pool *pool, struct chain *chain)
@@ -133,7 +137,7 @@ static int move_to_large(struct chain_pool *pool, struct chain *chain)
 static int add_segment(struct chain_pool *pool, struct chain *chain, struct chain_part *part,
 		       u8 *base, size_t len)
 {
-	unsigned count = segment_count(chain);
+	unsigned count = chain->segment_count;
 
 	if (count == CHAIN_MAX_SEGMENTS)
 		return -E2BIG;
@@ -144,10 +148,11 @@ static int add_segment(struct chain_pool *pool, struct chain *chain, struct chai
 			return error;
 	}
 	chain->segments[count] = (struct iovec){.iov_base = base, .iov_len = len};
+	chain->segment_count++;
 	part->count++;
 	part->len += len;
 	if (part == &chain->readable)
-		chain->writable.segments = chain->segments + chain->readable.count;
+		chain->writable.segments = chain->segments + ++chain->readable_count;
 	return 0;
 }
 
@@ -176,6 +181,20 @@ int chain_add(struct chain_pool *pool, struct chain *chain, const struct guest_m
 		len -= step;
 	}
 	return 0;
+}
+
+const struct iovec *chain_rewind_writable(struct chain *chain, unsigned *count)
+{
+	struct chain_part *part = &chain->writable;
+	const struct iovec *first = chain->segments + chain->readable_count;
+
+	if (part->offset > 0) {
+		part->segments->iov_base = (u8 *)part->segments->iov_base - part->offset;
+		part->segments->iov_len += part->offset;
+		part->offset = 0;
+	}
+	*count = chain->segment_count - chain->readable_count;
+	return first;
 }
 
 void chain_submit(struct chain_pool *pool, struct chain *chain)

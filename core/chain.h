@@ -23,16 +23,22 @@ enum {
 struct chain_part {
 	struct iovec *segments; // the first that is not used up
 	unsigned count;
-	u64 len; // bytes left
+	u64 len;       // bytes left
+	size_t offset; // bytes of the first segment that are used up
 };
 
 struct chain {
 	struct chain_part readable; // device-readable (driver to device)
 	struct chain_part writable; // device-writable; its segments follow the readable ones
-	u16 head;		    // names the chain in its ring
-	bool in_flight;
+	u16 head;    // names the chain in its ring: its first descriptor, or its buffer id
+	u16 descs;   // of a packed ring that it takes up
+	u16 entry;   // of the region that tracks chains in flight (core/inflight.h)
+	u32 written; // of a chain that waits for its turn to be answered
+	bool in_flight, done;
 	s32 large; // which large array holds the segments; -1: the inline one
 	struct iovec *segments;
+	unsigned segment_count, readable_count; // as the driver made it
+	u8 *last_byte;				// of the writable part, if the device has taken it
 	struct iovec inline_segments[CHAIN_INLINE_SEGMENTS];
 };
 
@@ -113,6 +119,10 @@ must_check int chain_add(struct chain_pool *pool, struct chain *chain,
 // From chain_begin on until chain_release the pool keeps the chain; chain_submit counts it as in flight.
 void chain_submit(struct chain_pool *pool, struct chain *chain);
 void chain_release(struct chain_pool *pool, struct chain *chain);
+
+// All of the writable part as it was at the beginning, but for the last byte if that was taken. What is left of the part is
+// not valid any more.
+const struct iovec *chain_rewind_writable(struct chain *chain, unsigned *count);
 
 // The device's own memory for this chain, request_size bytes, with what the head's last chain left in it.
 static inline void *chain_pool_request(const struct chain_pool *pool, const struct chain *chain)

@@ -9,6 +9,7 @@
 
 #include "core/log.h"
 #include "core/sys.h"
+#include "core/trace.h"
 
 int message_take_fd(struct message *message, unsigned index)
 {
@@ -148,6 +149,8 @@ int connection_receive(struct connection *connection)
 			return count < 0 ? count : 0;
 	}
 	connection->received = 0;
+	trace_message(TRACE_REQUEST, &message->header, &message->payload, message->fds,
+		      message->fd_count);
 	return 1;
 }
 
@@ -182,6 +185,7 @@ int connection_reply(struct connection *connection, u32 request, const void *pay
 	struct msghdr message = {.msg_iov = segments, .msg_iovlen = ARRAY_SIZE(segments)};
 	long sent;
 
+	trace_message(TRACE_REPLY, &header, payload, &fd, fd >= 0);
 	if (fd >= 0)
 		attach_fd(&message, &control, sizeof(control), fd);
 	sent = sys(sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
@@ -200,7 +204,9 @@ void connection_notify(int fd, u32 request)
 	const struct vhost_user_header header = {.request = request, .flags = VHOST_USER_VERSION};
 	struct iovec segment = {.iov_base = (void *)(uintptr_t)&header, .iov_len = sizeof(header)};
 	struct msghdr message = {.msg_iov = &segment, .msg_iovlen = 1};
-	long sent = sys(sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
+	long sent;
 
+	trace_message(TRACE_OWN_REQUEST, &header, NULL, NULL, 0);
+	sent = sys(sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL));
 	log_debug("request %u to the front-end: %ld", request, sent);
 }

@@ -2,14 +2,11 @@
 // Maps, unmaps and looks up the regions of guest memory.
 #include "core/guest_memory.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "core/log.h"
-#include "core/sys.h"
 
 static bool ranges_overlap(u64 a, u64 a_len, u64 b, u64 b_len)
 {
@@ -40,48 +37,6 @@ static int check_range(const struct guest_memory *memory, struct guest_addr gues
 	return 0;
 }
 
-// The file must hold the whole region: an access past its end would be a SIGBUS.
-static int check_file(int fd, u64 len, u64 offset, u64 *block_len)
-{
-	struct stat file;
-	u64 end;
-	int flags = sys_int(fcntl(fd, F_GETFL));
-
-	if (flags < 0 || fstat(fd, &file) != 0 || !S_ISREG(file.st_mode) ||
-	    (flags & O_ACCMODE) != O_RDWR)
-		return log_errno(-EINVAL,
-				 "memory region is not a file that can be read and written; "
-				 "use memory-backend-memfd,share=on or the like");
-	if (add_overflows(offset, len, &end) || end > (u64)file.st_size)
-		return log_errno(-EINVAL,
-				 "memory region of %#" PRIx64 " bytes at offset %#" PRIx64
-				 " ends after its file of %#" PRIx64 " bytes",
-				 len, offset, (u64)file.st_size);
-	*block_len = (u64)sysconf(_SC_PAGESIZE);
-	if (is_power_of_two((u64)file.st_blksize) && (u64)file.st_blksize > *block_len &&
-	    file.st_blksize <= GUEST_MEMORY_MAX_BLOCK)
-		*block_len = (u64)file.st_blksize; // huge pages can only be mapped whole
-	return 0;
-}
-
-static int map_region(struct guest_region *region, u64 offset, u64 block_len, int fd)
-{
-	u64 before = offset & (block_len - 1);
-	u64 map_len = (before + region->len + block_len - 1) & ~(block_len - 1);
-	void *map = mmap(NULL, map_len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd,
-			 (off_t)(offset - before));
-
-	if (map == MAP_FAILED)
-		return log_errno(-errno,
-				 "cannot map memory region at %#" PRIx64 " of %#" PRIx64 " bytes",
-				 region->guest.value, region->len);
-	region->map = map;
-	region->map_len = map_len;
-	region->block_len = block_len;
-	region->host = (u8 *)map + before;
-	return 0;
-}
-
 static void insert_sorted(struct guest_memory *memory, const struct guest_region *region)
 {
 	unsigned at = memory->count;
@@ -98,20 +53,22 @@ int guest_memory_add(struct guest_memory *memory, struct guest_addr guest,
 		     struct frontend_addr frontend, u64 len, u64 offset, int fd)
 {
 	struct guest_region region = {.guest = guest, .frontend = frontend, .len = len};
-	u64 block_len = 0;
+	char name[48];
 	int error;
 
 	if (memory->count == GUEST_MEMORY_SLOTS)
 		return log_errno(-ENOSPC, "memory region at %#" PRIx64 ": all %d slots are taken",
 				 guest.value, GUEST_MEMORY_SLOTS);
 	error = check_range(memory, guest, frontend, len);
-	if (!error)
-		error = check_file(fd, len, offset, &block_len);
-	if (!error)
-		error = map_region(&region, offset, block_len, fd);
-	if (!error)
-		insert_sorted(memory, &region);
-	return error;
+	if (error)
+		return error;
+	snprintf(name, sizeof(name), "memory region at %#" PRIx64, guest.value);
+	error = shared_map_open(&region.map, name, len, offset, fd);
+	if (error)
+		return error;
+	region.host = region.map.bytes;
+	insert_sorted(memory, &region);
+	return 0;
 }
 
 int guest_memory_remove(struct guest_memory *memory, struct guest_addr guest,
@@ -123,7 +80,7 @@ int guest_memory_remove(struct guest_memory *memory, struct guest_addr guest,
 		if (region->guest.value != guest.value ||
 		    region->frontend.value != frontend.value || region->len != len)
 			continue;
-		munmap(region->map, region->map_len);
+		shared_map_close(&region->map);
 		memory->count--;
 		memmove(region, region + 1, (memory->count - i) * sizeof(*region));
 		return 0;
@@ -136,7 +93,7 @@ int guest_memory_remove(struct guest_memory *memory, struct guest_addr guest,
 void guest_memory_clear(struct guest_memory *memory)
 {
 	for (unsigned i = 0; i < memory->count; i++)
-		munmap(memory->regions[i].map, memory->regions[i].map_len);
+		shared_map_close(&memory->regions[i].map);
 	memory->count = 0;
 }
 
@@ -179,6 +136,27 @@ void *guest_memory_ring(const struct guest_memory *memory, struct frontend_addr 
 			return region->host + offset;
 	}
 	return NULL;
+}
+
+static bool region_maps(const struct guest_region *region, const u8 *host)
+{
+	return host >= region->host && (u64)(host - region->host) < region->len;
+}
+
+bool guest_memory_address(const struct guest_memory *memory, const void *host, unsigned *hint,
+			  u64 *guest_addr)
+{
+	for (unsigned i = 0; i < memory->count; i++) {
+		unsigned at = (*hint + i) % memory->count;
+		const struct guest_region *region = &memory->regions[at];
+
+		if (!region_maps(region, host))
+			continue;
+		*hint = at;
+		*guest_addr = region->guest.value + (u64)((const u8 *)host - region->host);
+		return true;
+	}
+	return false;
 }
 
 int guest_memory_read(const struct guest_memory *memory, struct guest_addr addr, void *buffer,

@@ -5,7 +5,7 @@
 
 #include <sys/uio.h>
 
-#include "core/base.h"
+#include "core/shared_map.h"
 
 // A guest-physical address (of buffers), and an address in the front-end's own space (of rings).
 struct guest_addr {
@@ -18,17 +18,12 @@ struct frontend_addr {
 // What GET_MAX_MEM_SLOTS answers; the kernel's vhost default.
 enum { GUEST_MEMORY_SLOTS = 509 };
 
-// The largest page of a file that can be shared: 1 GiB, in hugetlbfs.
-#define GUEST_MEMORY_MAX_BLOCK (INT64_C(1) << 30)
-
 struct guest_region {
 	struct guest_addr guest;
 	struct frontend_addr frontend;
-	u64 len;   // bytes, not 0; neither address + len wraps
-	u8 *host;  // where the region's first byte is mapped here
-	void *map; // the whole mapping, which may begin and end outside the region
-	size_t map_len;
-	u64 block_len; // bytes of a page of the file; a power of two
+	u64 len;  // bytes, not 0; neither address + len wraps
+	u8 *host; // where the region's first byte is mapped here
+	struct shared_map map;
 };
 
 // Regions are sorted by guest address and overlap in neither address space.
@@ -55,6 +50,10 @@ const struct guest_region *guest_memory_find(const struct guest_memory *memory,
 
 // The pointer to `len` bytes of a ring at a front-end address, or NULL unless they lie in one region.
 void *guest_memory_ring(const struct guest_memory *memory, struct frontend_addr addr, u64 len);
+
+// The guest's address of a byte that the two functions above have led to. *hint as in guest_memory_find. False if there is none.
+must_check bool guest_memory_address(const struct guest_memory *memory, const void *host,
+				     unsigned *hint, u64 *guest_addr);
 
 // Copies `len` bytes of guest memory, which may cross regions. 0, or -EFAULT if not all of it is mapped.
 must_check int guest_memory_read(const struct guest_memory *memory, struct guest_addr addr,

@@ -22,6 +22,11 @@ void log_init(const char *name, enum log_level level)
 	log_pid = (int)getpid();
 }
 
+bool log_shows(enum log_level level)
+{
+	return level <= log_most;
+}
+
 void log_set_line_end(const char *end)
 {
 	assert(strlen(end) <= 2);
@@ -65,12 +70,12 @@ static bool has_room(unsigned *dropped)
 
 static void emit(enum log_level level, int error, const char *format, va_list arguments)
 {
-	static const char *const level_names[] = {"error: ", "warning: ", "", "debug: "};
+	static const char *const level_names[] = {"error: ", "warning: ", "", "debug: ", "trace: "};
 	char line[LINE_MAX_LEN + 2];
 	size_t len = 0;
 	unsigned dropped = 0;
 
-	if (level != LOG_LEVEL_DEBUG && !has_room(&dropped))
+	if (level < LOG_LEVEL_DEBUG && !has_room(&dropped))
 		return;
 	append_text(line, &len, "%s[%d]: %s", log_name, log_pid, level_names[level]);
 	if (dropped > 0)
@@ -89,7 +94,7 @@ void log_line(enum log_level level, const char *format, ...)
 {
 	va_list arguments;
 
-	if (level > log_most)
+	if (!log_shows(level))
 		return;
 	va_start(arguments, format);
 	emit(level, 0, format, arguments);

@@ -4,7 +4,13 @@
 
 #include "core/base.h"
 
-enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARNING,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+	LOG_LEVEL_TRACE
+};
 
 // Sets the name in front of each line (kept by reference) and the most talkative level that is
 // shown. Control thread, before any other thread exists.
@@ -14,8 +20,11 @@ void log_init(const char *name, enum log_level level);
 // thread, while no other thread exists.
 void log_set_line_end(const char *end);
 
+// Whether lines of this level are shown: asked by who has to work for one.
+bool log_shows(enum log_level level);
+
 // Writes one line; longer than 1 KiB is cut. Of more than 100 in a second the rest is only counted, but for
-// debug level. Any thread.
+// debug and trace level. Any thread.
 printf_like(2, 3) void log_line(enum log_level level, const char *format, ...);
 
 // As log_line at error level, followed by ": " and the text of `error` (a negative errno, or 0 for no

@@ -9,37 +9,43 @@
 #include "core/sys.h"
 
 static const struct guest_memory *guest_memory;
+static const struct shared_map *other_maps[MEMORY_FAULT_OTHER_MAPS];
 static int replacement_fd = -1, fault_event_fd = -1;
 static bool happened;
 
-static const struct guest_region *find_region(const u8 *address)
+static bool map_holds(const struct shared_map *map, const u8 *address)
 {
-	for (unsigned i = 0; guest_memory && i < guest_memory->count; i++) {
-		const struct guest_region *region = &guest_memory->regions[i];
+	return map->bytes && address >= (u8 *)map->map && address < (u8 *)map->map + map->map_len;
+}
 
-		if (address >= (u8 *)region->map && address < (u8 *)region->map + region->map_len)
-			return region;
-	}
+static const struct shared_map *find_map(const u8 *address)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(other_maps); i++)
+		if (other_maps[i] && map_holds(other_maps[i], address))
+			return other_maps[i];
+	for (unsigned i = 0; guest_memory && i < guest_memory->count; i++)
+		if (map_holds(&guest_memory->regions[i].map, address))
+			return &guest_memory->regions[i].map;
 	return NULL;
 }
 
-static bool replace_block(const struct guest_region *region, const u8 *address)
+static bool replace_block(const struct shared_map *map, const u8 *address)
 {
-	size_t offset = (size_t)(address - (u8 *)region->map) & ~(size_t)(region->block_len - 1);
+	size_t offset = (size_t)(address - (u8 *)map->map) & ~(size_t)(map->block_len - 1);
 
-	return mmap((u8 *)region->map + offset, region->block_len, PROT_READ | PROT_WRITE,
+	return mmap((u8 *)map->map + offset, map->block_len, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_FIXED, replacement_fd, 0) != MAP_FAILED;
 }
 
 static void fault(int number, siginfo_t *info, void *context)
 {
 	int error = errno;
-	const struct guest_region *region = find_region(info->si_addr);
+	const struct shared_map *map = find_map(info->si_addr);
 
 	(void)number;
 	(void)context;
-	if (!region || !replace_block(region, info->si_addr))
-		_exit(128 + SIGBUS); // not the guest's memory: a fault of our own
+	if (!map || !replace_block(map, info->si_addr))
+		_exit(128 + SIGBUS); // not what a front-end shares: a fault of our own
 	__atomic_store_n(&happened, true, __ATOMIC_RELEASE);
 	sys_event_signal(fault_event_fd);
 	errno = error;
@@ -53,7 +59,7 @@ int memory_fault_catch(const struct guest_memory *memory, int event_fd)
 	replacement_fd = sys_int(memfd_create("vhost-multi-gone", MFD_CLOEXEC));
 	if (replacement_fd < 0)
 		return log_errno(replacement_fd, "cannot make a memfd");
-	if (ftruncate(replacement_fd, GUEST_MEMORY_MAX_BLOCK) != 0)
+	if (ftruncate(replacement_fd, SHARED_MAP_MAX_BLOCK) != 0)
 		return log_errno(-errno, "cannot size a memfd");
 	guest_memory = memory;
 	fault_event_fd = event_fd;
@@ -62,12 +68,19 @@ int memory_fault_catch(const struct guest_memory *memory, int event_fd)
 	return 0;
 }
 
+void memory_fault_watch(unsigned slot, const struct shared_map *map)
+{
+	other_maps[slot] = map;
+}
+
 void memory_fault_release(void)
 {
 	struct sigaction action = {.sa_handler = SIG_DFL};
 
 	sigaction(SIGBUS, &action, NULL);
 	guest_memory = NULL;
+	for (unsigned i = 0; i < ARRAY_SIZE(other_maps); i++)
+		other_maps[i] = NULL;
 	fault_event_fd = -1;
 	close_fd(&replacement_fd);
 }

@@ -9,6 +9,10 @@
 // a process. Control thread, before any other exists. 0 or -errno, logged.
 must_check int memory_fault_catch(const struct guest_memory *memory, int event_fd);
 
+// The same for other maps, one in each slot, for as long as they exist. Control thread.
+enum { MEMORY_FAULT_LOG, MEMORY_FAULT_INFLIGHT, MEMORY_FAULT_OTHER_MAPS };
+void memory_fault_watch(unsigned slot, const struct shared_map *map);
+
 // Back to how it was before.
 void memory_fault_release(void);
 

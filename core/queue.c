@@ -96,17 +96,18 @@ static void stop_on_worker(void *context)
 	deferred_cancel(&queue->again);
 }
 
-void queue_start(struct queue *queue, const struct guest_memory *memory, u64 features)
+void queue_start(struct queue *queue, const struct guest_memory *memory,
+		 const struct dirty_log *log, u64 features)
 {
 	int error;
 
 	if (queue->running || !queue->started || !queue->enabled || !queue->have_addr ||
 	    !queue->have_base || queue->layout.num == 0 || memory->count == 0)
 		return;
-	error = vring_place(&queue->vring, memory, &queue->layout, features, queue->base);
+	error = vring_place(&queue->vring, memory, log, &queue->layout, features);
 	if (error) {
 		if (!queue->misplaced)
-			log_errno(error, "ring %u cannot start at the addresses given",
+			log_errno(error, "ring %u cannot start as it has been set up",
 				  queue->vring.index);
 		queue->misplaced = true; // said once, tried again after every message
 		return;
@@ -122,13 +123,13 @@ void queue_stop(struct queue *queue)
 		return;
 	worker_call(queue->worker, stop_on_worker, queue);
 	queue->running = false;
-	queue->base = queue->vring.last_avail;
+	queue->layout.base = vring_base(&queue->vring);
 }
 
 // So that no message of the next setup finds the ring running with what is left of this one.
 static void forget_setup(struct queue *queue)
 {
-	queue->layout = (struct vring_layout){0};
+	queue->layout = (struct vring_layout){.base = queue->layout.base};
 	queue->have_addr = false;
 	queue->have_base = false;
 	queue->started = false;
@@ -143,15 +144,15 @@ void queue_reset(struct queue *queue)
 	vring_set_call_fd(&queue->vring, -1);
 	vring_set_err_fd(&queue->vring, -1);
 	forget_setup(queue);
-	queue->base = 0;
+	queue->layout.base = 0;
 	queue->enabled = false;
 }
 
-u16 queue_take_base(struct queue *queue)
+u32 queue_take_base(struct queue *queue)
 {
 	queue_stop(queue);
 	forget_setup(queue);
-	return queue->base;
+	return queue->layout.base;
 }
 
 void queue_set_kick_fd(struct queue *queue, int fd)

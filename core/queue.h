@@ -15,7 +15,6 @@ struct queue {
 	// what the front-end has said so far, in whatever order
 	struct vring_layout layout; // num 0: not yet said
 	bool have_addr, have_base;
-	u16 base;
 	int kick_fd; // -1: none
 	bool started, enabled;
 	bool misplaced; // it has been said that the ring is not in guest memory
@@ -34,7 +33,9 @@ void queue_fini(struct queue *queue);
 
 // Gives the ring to its worker if all it needs is known and it is started and enabled; else, and if it runs
 // already, does nothing. A ring that does not lie in guest memory stays stopped, which is logged.
-void queue_start(struct queue *queue, const struct guest_memory *memory, u64 features);
+// log NULL: what is written need not be logged.
+void queue_start(struct queue *queue, const struct guest_memory *memory,
+		 const struct dirty_log *log, u64 features);
 
 // Takes the ring back from its worker, with nothing in flight and all answers published.
 void queue_stop(struct queue *queue);
@@ -42,8 +43,8 @@ void queue_stop(struct queue *queue);
 // Forgets all that a front-end has said, and closes its fds. The queue must not run.
 void queue_reset(struct queue *queue);
 
-// Stops the ring for good, as the front-end asks: the next available entry. It must be set up anew, in any order.
-u16 queue_take_base(struct queue *queue);
+// Stops the ring for good, as the front-end asks: its base. It must be set up anew, in any order.
+u32 queue_take_base(struct queue *queue);
 
 // Each owns the fd from here on; -1: none. The queue must not run when the kick fd changes. A new call fd is
 // signalled at once if it runs, so that no completion is missed.

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/requests_memory.h"
 #include "core/requests_ring.h"
+#include "core/requests_track.h"
 
 static int get_features(struct session *session, struct message *message, struct reply *reply)
 {
@@ -45,6 +46,12 @@ static void disable_rings(struct session *session)
 		session->queues[i].enabled = always;
 }
 
+// vhost-user.rst, "Migration": a front-end turns logging on and off while rings run.
+static bool is_log_change(const struct session *session, u64 features)
+{
+	return session->features && ((features ^ session->features) & ~BIT64(VHOST_F_LOG_ALL)) == 0;
+}
+
 static int set_features(struct session *session, struct message *message, struct reply *reply)
 {
 	u64 features = message->payload.u64;
@@ -59,13 +66,16 @@ static int set_features(struct session *session, struct message *message, struct
 				 "SET_FEATURES: %#" PRIx64 " lacks VIRTIO_F_VERSION_1; "
 				 "the driver must be a modern one",
 				 features);
-	if (features == session->features)
+	if (is_log_change(session, features)) {
+		session_stop_queues(session); // they go on with it
+		session->features = features;
 		return 0;
+	}
 	if (session_is_running(session))
 		return log_errno(-EBUSY, "SET_FEATURES: cannot change while a ring runs");
 	enable_by_feature(session, features);
 	session->features = features;
-	device_negotiated(session->device, session->workers, features);
+	device_negotiated(session->device, session->workers, features & ~BIT64(VHOST_F_LOG_ALL));
 	return 0;
 }
 
@@ -185,6 +195,10 @@ static int set_config(struct session *session, struct message *message, struct r
 	.payload_min = sizeof(((union vhost_user_payload *)0)->member), \
 	.payload_max = sizeof(((union vhost_user_payload *)0)->member)
 #define PAYLOAD_BETWEEN(min, max) .payload_min = (min), .payload_max = (max)
+// With or without the padding at its end.
+#define PAYLOAD_INFLIGHT \
+	PAYLOAD_BETWEEN(offsetof(struct vhost_user_inflight, queue_size) + sizeof(u16), \
+			sizeof(struct vhost_user_inflight))
 #define NEEDS(feature) .needs = BIT64(VHOST_USER_PROTOCOL_F_##feature)
 #define ROW(request, handler) [VHOST_USER_##request] = {.name = #request, .handle = (handler)
 
@@ -197,6 +211,9 @@ static const struct request request_table[] = {
 	ROW(SET_MEM_TABLE, request_set_mem_table),
 		PAYLOAD_BETWEEN(offsetof(struct vhost_user_memory, regions), sizeof(struct vhost_user_memory)),
 		.fds_max = VHOST_USER_MAX_REGIONS, .rings = RINGS_ALL_PAUSED},
+	ROW(SET_LOG_BASE, request_set_log_base), NEEDS(LOG_SHMFD), PAYLOAD(log), .fds_min = 1, .fds_max = 1,
+		.rings = RINGS_ALL_PAUSED},
+	ROW(SET_LOG_FD, request_set_log_fd), .fds_min = 1, .fds_max = 1, .rings = RINGS_ALL_PAUSED},
 	ROW(SET_VRING_NUM, request_set_vring_num), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_STOPPED},
 	ROW(SET_VRING_ADDR, request_set_vring_addr), PAYLOAD(addr), .index = INDEX_STATE, .rings = RING_PAUSED},
 	ROW(SET_VRING_BASE, request_set_vring_base), PAYLOAD(state), .index = INDEX_STATE, .rings = RING_STOPPED},
@@ -214,6 +231,9 @@ static const struct request request_table[] = {
 		PAYLOAD_BETWEEN(offsetof(struct vhost_user_config, data), sizeof(struct vhost_user_config))},
 	ROW(SET_CONFIG, set_config), NEEDS(CONFIG), .rings = RINGS_ALL_PAUSED,
 		PAYLOAD_BETWEEN(offsetof(struct vhost_user_config, data), sizeof(struct vhost_user_config))},
+	ROW(GET_INFLIGHT_FD, request_get_inflight_fd), NEEDS(INFLIGHT_SHMFD), PAYLOAD_INFLIGHT, .rings = RINGS_ALL_PAUSED},
+	ROW(SET_INFLIGHT_FD, request_set_inflight_fd), NEEDS(INFLIGHT_SHMFD), PAYLOAD_INFLIGHT, .fds_min = 1, .fds_max = 1,
+		.rings = RINGS_ALL_PAUSED},
 	ROW(RESET_DEVICE, reset_device), NEEDS(RESET_DEVICE), .rings = RINGS_ALL_PAUSED},
 	ROW(GET_MAX_MEM_SLOTS, request_get_max_mem_slots), NEEDS(CONFIGURE_MEM_SLOTS)},
 	ROW(ADD_MEM_REG, request_add_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),

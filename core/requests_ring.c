@@ -20,15 +20,23 @@ static struct queue *fd_queue(struct session *session, const struct message *mes
 	return &session->queues[message->payload.u64 & VHOST_USER_VRING_INDEX_MASK];
 }
 
+// True unless the driver has taken, or can only take, the split layout.
+static bool may_be_packed(const struct session *session)
+{
+	u64 features = session->features ? session->features : session_offered_features(session);
+
+	return features & BIT64(VIRTIO_F_RING_PACKED);
+}
+
 int request_set_vring_num(struct session *session, struct message *message, struct reply *reply)
 {
 	struct queue *queue = state_queue(session, message);
 	u32 num = message->payload.state.num;
 
 	(void)reply;
-	if (!is_power_of_two(num) || num > queue->max_size)
-		return log_errno(-EINVAL, "SET_VRING_NUM: %u entries: not a power of two up to %u",
-				 num, queue->max_size);
+	if (num == 0 || num > queue->max_size || (!may_be_packed(session) && !is_power_of_two(num)))
+		return log_errno(-EINVAL, "SET_VRING_NUM: %u entries: not %s up to %u", num,
+				 may_be_packed(session) ? "1" : "a power of two", queue->max_size);
 	queue->layout.num = (u16)num;
 	return 0;
 }
@@ -46,34 +54,50 @@ int request_set_vring_addr(struct session *session, struct message *message, str
 {
 	const struct vhost_user_vring_addr *addr = &message->payload.addr;
 	struct queue *queue = state_queue(session, message);
-	u64 num = queue->layout.num;
+	bool packed = session->features & BIT64(VIRTIO_F_RING_PACKED);
+	struct vring_parts parts = vring_parts(queue->layout.num, packed);
 
 	(void)reply;
-	// VIRTIO 1.3, 2.7 "Split Virtqueues"
-	if (addr->descriptor % VIRTQ_DESC_ALIGN || addr->available % VIRTQ_AVAIL_ALIGN ||
-	    addr->used % VIRTQ_USED_ALIGN)
+	if (addr->descriptor % parts.desc_align || addr->available % parts.avail_align ||
+	    addr->used % parts.used_align)
 		return log_errno(-EINVAL, "SET_VRING_ADDR: ring %u is not aligned", addr->index);
-	if (part_is_torn(session, addr->descriptor, vring_desc_len(num)) ||
-	    part_is_torn(session, addr->available, vring_avail_len(num)) ||
-	    part_is_torn(session, addr->used, vring_used_len(num)))
+	if (part_is_torn(session, addr->descriptor, parts.desc_len) ||
+	    part_is_torn(session, addr->available, parts.avail_len) ||
+	    part_is_torn(session, addr->used, parts.used_len))
 		return log_errno(-EINVAL, "SET_VRING_ADDR: ring %u is not within one memory region",
 				 addr->index);
 	queue->layout.desc.value = addr->descriptor;
 	queue->layout.avail.value = addr->available;
 	queue->layout.used.value = addr->used;
+	queue->layout.log_used = addr->flags & VHOST_VRING_F_LOG;
+	queue->layout.log_addr = addr->log;
 	queue->have_addr = true;
 	queue->misplaced = false;
 	return 0;
 }
 
+// vhost-user.rst, "Vring descriptor indices for packed virtqueues": both halves, each an index and a wrap counter.
+static bool is_base(const struct session *session, u32 base, u32 num)
+{
+	const u32 index = 0x7fff;
+
+	if (!may_be_packed(session))
+		return base <= UINT16_MAX;
+	return num == 0 || !(session->features & BIT64(VIRTIO_F_RING_PACKED)) ||
+	       ((base & index) < num && (base >> 16 & index) < num);
+}
+
 int request_set_vring_base(struct session *session, struct message *message, struct reply *reply)
 {
+	struct queue *queue = state_queue(session, message);
+	u32 base = message->payload.state.num;
+
 	(void)reply;
-	if (message->payload.state.num > UINT16_MAX)
-		return log_errno(-EINVAL, "SET_VRING_BASE: %u is not an index of a split ring",
-				 message->payload.state.num);
-	state_queue(session, message)->base = (u16)message->payload.state.num;
-	state_queue(session, message)->have_base = true;
+	if (!is_base(session, base, queue->layout.num))
+		return log_errno(-EINVAL, "SET_VRING_BASE: %#x is not in a ring of %u", base,
+				 queue->layout.num);
+	queue->layout.base = base;
+	queue->have_base = true;
 	return 0;
 }
 
@@ -110,19 +134,10 @@ static bool is_notification_fd(int fd, bool kick)
 	       (!kick && (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode)));
 }
 
-// The message's fd in *fd, or -1 if it says that there is none; it is the caller's then. It never blocks.
-static int take_notification_fd(struct message *message, const char *name, bool kick, int *fd)
+int request_take_event_fd(struct message *message, const char *name, bool kick, int *fd)
 {
-	bool none = message->payload.u64 & VHOST_USER_VRING_NO_FD;
-	int error;
+	int error = sys_int(fcntl(message->fds[0], F_GETFL));
 
-	*fd = -1;
-	if (none != (message->fd_count == 0))
-		return log_errno(-EINVAL, "%s: %u file descriptors with payload %#" PRIx64, name,
-				 message->fd_count, message->payload.u64);
-	if (none)
-		return 0;
-	error = sys_int(fcntl(message->fds[0], F_GETFL));
 	if (error >= 0)
 		error = sys_int(fcntl(message->fds[0], F_SETFL, error | O_NONBLOCK));
 	if (error < 0)
@@ -132,6 +147,18 @@ static int take_notification_fd(struct message *message, const char *name, bool 
 		return log_errno(-EINVAL, "%s: the file descriptor is no eventfd", name);
 	*fd = message_take_fd(message, 0);
 	return 0;
+}
+
+// The message's fd in *fd, or -1 if it says that there is none.
+static int take_notification_fd(struct message *message, const char *name, bool kick, int *fd)
+{
+	bool none = message->payload.u64 & VHOST_USER_VRING_NO_FD;
+
+	*fd = -1;
+	if (none != (message->fd_count == 0))
+		return log_errno(-EINVAL, "%s: %u file descriptors with payload %#" PRIx64, name,
+				 message->fd_count, message->payload.u64);
+	return none ? 0 : request_take_event_fd(message, name, kick, fd);
 }
 
 int request_set_vring_kick(struct session *session, struct message *message, struct reply *reply)

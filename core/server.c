@@ -277,6 +277,8 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->worker_count = 0;
 	server->session.queue_count = 0;
 	server->session.queues = NULL;
+	server->session.inflight_fd = -1;
+	server->session.log.event_fd = -1;
 	server->listener_watched = false;
 	server->ended = false;
 	server->result = 0;
@@ -294,7 +296,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 		error = start_workers(server, options);
 	if (!error)
 		error = session_init(&server->session, device, server->workers,
-				     server->worker_count);
+				     server->worker_count, options->ring_features);
 	if (error)
 		server_fini(server);
 	return error;

@@ -13,6 +13,7 @@ struct server_options {
 	const int *cpus;	 // worker i runs on cpus[i % cpu_count]
 	unsigned cpu_count;	 // 0: anywhere
 	bool exit_on_disconnect; // serve one front-end and end
+	u64 ring_features;	 // as session_init
 };
 
 struct server {

@@ -2,15 +2,25 @@
 // The state that one front-end builds up, and its end.
 #include "core/session.h"
 
+#include <fcntl.h>
+#include <sys/mman.h>
+
 #include "core/connection.h"
 #include "core/device_setup.h"
 #include "core/log.h"
+#include "core/memory_fault.h"
+#include "core/sys.h"
+
+static unsigned queue_max_size(const struct device *device)
+{
+	return device->ops->queue_size ? device->ops->queue_size(device) : DEVICE_QUEUE_SIZE;
+}
 
 static int init_queues(struct session *session, struct worker *workers, unsigned worker_count)
 {
 	const struct device_ops *ops = session->device->ops;
 	unsigned wanted = ops->queue_count(session->device);
-	unsigned max_size = ops->queue_size ? ops->queue_size(session->device) : DEVICE_QUEUE_SIZE;
+	unsigned max_size = queue_max_size(session->device);
 
 	assert(wanted > 0 && wanted <= DEVICE_MAX_QUEUES);
 	session->queues = calloc(wanted, sizeof(*session->queues));
@@ -27,8 +37,42 @@ static int init_queues(struct session *session, struct worker *workers, unsigned
 	return 0;
 }
 
+u64 session_inflight_len(unsigned queue_count, unsigned queue_size)
+{
+	return queue_count * inflight_len(queue_size);
+}
+
+// Made before the lockdown, for all front-ends to come; it takes no memory before it is used. Whoever gets it cannot change
+// its size.
+static int make_inflight_region(struct session *session)
+{
+	u64 len = session_inflight_len(session->queue_count, queue_max_size(session->device));
+	int fd = sys_int(memfd_create("vhost-multi-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+
+	if (fd < 0)
+		return fd;
+	session->inflight_fd = fd;
+	if (ftruncate(fd, (off_t)len) != 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
+		return -errno;
+	return 0;
+}
+
+void session_attach_inflight(struct session *session, unsigned queue_count)
+{
+	u64 len = queue_count ? session->inflight.len / queue_count : 0;
+
+	for (unsigned i = 0; i < session->queue_count; i++) {
+		bool has_part = i < queue_count;
+
+		inflight_attach(&session->queues[i].vring.inflight,
+				has_part ? session->inflight.bytes + i * len : NULL,
+				has_part ? len : 0);
+	}
+}
+
 int session_init(struct session *session, struct device *device, struct worker *workers,
-		 unsigned worker_count)
+		 unsigned worker_count, u64 ring_features)
 {
 	int error;
 
@@ -39,10 +83,18 @@ int session_init(struct session *session, struct device *device, struct worker *
 	session->memory.count = 0; // the regions behind it stay untouched
 	session->next_memory.count = 0;
 	session->config_changed = false;
+	session->ring_features = ring_features;
+	session->log = (struct dirty_log){.event_fd = -1};
+	session->inflight = (struct shared_map){0};
+	session->inflight_fd = -1;
 	session->backend_fd = -1;
 	session->features = 0;
 	session->protocol_features = 0;
 	error = init_queues(session, workers, worker_count);
+	if (!error)
+		error = make_inflight_region(session);
+	memory_fault_watch(MEMORY_FAULT_LOG, &session->log.map);
+	memory_fault_watch(MEMORY_FAULT_INFLIGHT, &session->inflight);
 	if (error) {
 		session_fini(session);
 		return log_errno(
@@ -58,21 +110,26 @@ void session_fini(struct session *session)
 	free(session->queues);
 	session->queues = NULL;
 	session->queue_count = 0;
+	close_fd(&session->inflight_fd);
 }
 
 u64 session_offered_features(const struct session *session)
 {
-	return session->device->ops->features(session->device) | BIT64(VIRTIO_F_VERSION_1) |
-	       BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX) |
+	return session->device->ops->features(session->device) | session->ring_features |
+	       BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_INDIRECT_DESC) |
+	       BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VHOST_F_LOG_ALL) |
 	       BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
 }
 
 u64 session_offered_protocol_features(const struct session *session)
 {
-	u64 features = BIT64(VHOST_USER_PROTOCOL_F_MQ) | BIT64(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
+	u64 features = BIT64(VHOST_USER_PROTOCOL_F_MQ) | BIT64(VHOST_USER_PROTOCOL_F_LOG_SHMFD) |
+		       BIT64(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
 		       BIT64(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |
+		       BIT64(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |
 		       BIT64(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |
-		       BIT64(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS);
+		       BIT64(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |
+		       BIT64(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
 
 	if (session->device->ops->config)
 		features |= BIT64(VHOST_USER_PROTOCOL_F_CONFIG);
@@ -88,10 +145,21 @@ static void tell_config_change(struct session *session)
 	connection_notify(session->backend_fd, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
 }
 
+// vhost-user.rst, "Migration": what is written is logged once the front-end has said both where to and that it should be.
+static const struct dirty_log *wanted_log(const struct session *session)
+{
+	bool wanted =
+		session->features & BIT64(VHOST_F_LOG_ALL) && dirty_log_is_open(&session->log);
+
+	return wanted ? &session->log : NULL;
+}
+
 void session_start_queues(struct session *session)
 {
+	const struct dirty_log *log = wanted_log(session);
+
 	for (unsigned i = 0; session->features && i < session->queue_count; i++)
-		queue_start(&session->queues[i], &session->memory, session->features);
+		queue_start(&session->queues[i], &session->memory, log, session->features);
 	tell_config_change(session);
 }
 
@@ -115,6 +183,9 @@ void session_reset(struct session *session)
 	for (unsigned i = 0; i < session->queue_count; i++)
 		queue_reset(&session->queues[i]);
 	guest_memory_clear(&session->memory);
+	dirty_log_close(&session->log);
+	session_attach_inflight(session, 0);
+	shared_map_close(&session->inflight);
 	close_fd(&session->backend_fd);
 	session->features = 0;
 	session->protocol_features = 0;

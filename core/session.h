@@ -7,21 +7,31 @@
 
 struct session {
 	struct device *device;
+	u64 ring_features; // offered beside what always is: of RING_PACKED and IN_ORDER
 	struct worker *workers;
 	struct queue *queues;
 	unsigned queue_count;
 	struct guest_memory memory;
 	struct guest_memory next_memory; // a table that is being received, kept here for its size
-	bool config_changed;		 // and the front-end has not been told
-	int backend_fd;	       // socket for requests of ours to the front-end; -1: none; owned
-	u64 features;	       // accepted by the driver; 0: not yet
-	u64 protocol_features; // accepted by the front-end
+	struct dirty_log log;
+	int inflight_fd; // the region that we hand out; sealed, as long as any that we can serve
+	struct shared_map inflight; // the region in use
+	bool config_changed;	    // and the front-end has not been told
+	int backend_fd;		    // socket for requests of ours to the front-end; -1: none; owned
+	u64 features;		    // accepted by the driver; 0: not yet
+	u64 protocol_features;	    // accepted by the front-end
 };
 
 // Reserves the device's queues, queue i on worker i % worker_count. 0 or -ENOMEM (logged).
 must_check int session_init(struct session *session, struct device *device, struct worker *workers,
-			    unsigned worker_count);
+			    unsigned worker_count, u64 ring_features);
 void session_fini(struct session *session);
+
+// Bytes of the region of chains in flight for that many rings of that many entries.
+u64 session_inflight_len(unsigned queue_count, unsigned queue_size);
+
+// Has each ring keep its chains in flight in its part of session->inflight. No ring runs.
+void session_attach_inflight(struct session *session, unsigned queue_count);
 
 // Feature bits that the driver may accept, and protocol feature bits that the front-end may.
 u64 session_offered_features(const struct session *session);

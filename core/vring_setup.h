@@ -3,24 +3,10 @@
 // While a ring runs its worker owns it; while it is stopped the control thread does.
 #pragma once
 
+#include "core/dirty_log.h"
+#include "core/inflight.h"
 #include "core/virtio_abi.h"
 #include "core/vring.h"
-
-// Bytes of the parts of a ring of `num` entries. VIRTIO 1.3, 2.7 "Split Virtqueues"; the event fields are counted in.
-static inline u64 vring_desc_len(u64 num)
-{
-	return num * sizeof(struct virtq_desc);
-}
-
-static inline u64 vring_avail_len(u64 num)
-{
-	return sizeof(struct virtq_avail) + (num + 1) * sizeof(le16);
-}
-
-static inline u64 vring_used_len(u64 num)
-{
-	return sizeof(struct virtq_used) + num * sizeof(struct virtq_used_elem) + sizeof(le16);
-}
 
 enum {
 	VRING_TURN_CHAINS = 64,		// a ring gives way to the others after so many chains
@@ -40,17 +26,31 @@ enum vring_state {
 
 struct vring {
 	// where the ring is: host pointers into guest memory
-	const struct virtq_desc *desc;
-	struct virtq_avail *avail;
-	struct virtq_used *used;
-	u16 num; // entries, a power of two
+	bool packed;
+	union {
+		struct {
+			const struct virtq_desc *desc;
+			struct virtq_avail *avail;
+			struct virtq_used *used;
+		};
+		struct {
+			struct pvirtq_desc *ring;
+			const struct pvirtq_event *driver_event;
+			struct pvirtq_event *device_event;
+		};
+	};
+	u16 num; // entries; of a split ring a power of two
 	bool event_idx, indirect;
 
-	// where we are in it
+	// where we are in it; of a packed ring each index is below num and has a wrap counter
 	u16 last_avail;	    // the next available entry to take
-	u16 avail_idx;	    // the driver's index when last looked at
+	u16 avail_idx;	    // split: the driver's index when last looked at
 	u16 used_next;	    // the next used entry to fill
-	u16 used_published; // what the driver has been told
+	u16 used_published; // split: what the driver has been told
+	bool avail_wrap, used_wrap;
+	u16 batch_first,
+		batch_flags; // packed: the used descriptor that is told last, and its flags
+	u16 batch_descs;     // packed: entries that the driver has not been told of
 	enum vring_state state;
 	bool broken;
 	bool notify_off; // without EVENT_IDX: we told the driver not to kick
@@ -63,8 +63,21 @@ struct vring {
 	const struct guest_memory *memory;
 	unsigned memory_hint;
 	struct chain_pool pool;
-	struct virtq_desc *table; // private copy of one indirect table
-	unsigned table_max;	  // entries it holds
+	void *table;			 // private copy of one indirect table
+	unsigned table_max;		 // entries it holds
+	struct pvirtq_desc *chain_descs; // packed: private copy of one chain's descriptors
+
+	struct inflight inflight;
+	const struct dirty_log *log; // NULL: what is written need not be logged
+	bool log_used;		     // nor need the used ring
+	u64 log_addr;		     // the guest's address of the used ring
+	unsigned log_hint;
+
+	// chains are answered in the order in which they were taken
+	bool in_order;
+	u16 *order; // their heads
+	unsigned order_size;
+	u32 order_first, order_next;
 
 	unsigned index;
 	struct worker *worker;
@@ -78,14 +91,32 @@ must_check int vring_init(struct vring *vring, unsigned index, unsigned max_size
 			  size_t request_size, struct worker *worker, struct deferred *wake);
 void vring_fini(struct vring *vring);
 
-// Places the ring of `num` entries, taking the used index from guest memory and `base` as the next available
-// entry. The three addresses are the front-end's. -EINVAL if a part is misaligned or not in one region.
+// What the front-end says of a ring. The addresses are its own.
 struct vring_layout {
 	u16 num;
-	struct frontend_addr desc, avail, used;
+	struct frontend_addr desc, avail,
+		used; // of a packed ring: descriptors, driver's and device's event suppression
+	bool log_used;
+	u64 log_addr;
+	u32 base; // vhost-user.rst, "Vring descriptor indices for packed virtqueues"; of a split ring only the next available entry
 };
+
+// Bytes and alignment of the three parts of a ring of `num` entries.
+struct vring_parts {
+	u64 desc_len, avail_len, used_len;
+	unsigned desc_align, avail_align, used_align;
+};
+struct vring_parts vring_parts(u16 num, bool packed);
+
+// Places the ring in guest memory and takes up what the process before has left in flight. log NULL: nothing need be logged.
+// -EINVAL or -EPROTO if a part is misaligned, the base or the size is none, or what is left in flight cannot be believed, the latter
+// logged; -EFAULT if a part is not in one region.
 must_check int vring_place(struct vring *vring, const struct guest_memory *memory,
-			   const struct vring_layout *layout, u64 features, u16 base);
+			   const struct dirty_log *log, const struct vring_layout *layout,
+			   u64 features);
+
+// Where the ring is, as SET_VRING_BASE and GET_VRING_BASE have it.
+u32 vring_base(const struct vring *vring);
 
 // On the worker. A turn begins: the budget is full again and the driver need not kick.
 void vring_begin_turn(struct vring *vring);

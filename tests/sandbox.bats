@@ -339,6 +339,7 @@ assert not up'
 				1 $image
 				2 $log
 				1 /memfd:vhost-multi-gone
+				1 /memfd:vhost-multi-inflight
 				$([ $engine = uring ] && echo 6 || echo 5) anon_inode:[eventfd]
 				3 anon_inode:[eventpoll]$([ $engine = sync ] || printf '\n1 anon_inode:[io_uring]')
 				2 socket

@@ -295,3 +295,37 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.send(b"\1\0\0\0\1")
 	reads_image
 	stop
 }
+
+@test "socket: --log-level trace shows each message in words, in the strict sandbox" {
+	serve --log-level=trace --num-queues 2
+	client --profile qemu --regions 2 profile "$socket"
+	client --profile firecracker --regions 2 profile "$socket"
+	stop
+	grep -q ': sandbox: strict$' "$log"
+	for line in \
+		'<- GET_FEATURES #1' \
+		'-> GET_FEATURES #1 reply, 8 bytes: 0x[0-9a-f]+ .*EVENT_IDX PROTOCOL_FEATURES VERSION_1 .*and 0x[0-9a-f]+' \
+		'<- SET_PROTOCOL_FEATURES #16, 8 bytes: 0x[0-9a-f]+ MQ REPLY_ACK BACKEND_REQ CONFIG .*' \
+		'<- SET_BACKEND_REQ_FD #21, need_reply, fd [0-9]+ \(socket\)' \
+		'-> SET_BACKEND_REQ_FD #21 reply, 8 bytes: 0 \(success\)' \
+		'-> GET_CONFIG #24 reply, 69 bytes: offset 0, size 57, flags 0: 00 08( 00){6}( [0-9a-f]{2}){49}' \
+		'<- SET_MEM_TABLE #5, 72 bytes: 2 regions' \
+		'<- SET_MEM_TABLE #5, region 1: guest 0x[0-9a-f]+, size 0x[0-9a-f]+, front-end 0x[0-9a-f]+, offset 0x[0-9a-f]+, fd [0-9]+ \(file without a name, 0x[0-9a-f]+ bytes\)' \
+		'<- ADD_MEM_REG #37, need_reply, 40 bytes: guest 0, size 0x[0-9a-f]+, front-end 0x.*' \
+		'<- SET_VRING_NUM #8, 8 bytes: ring 0, num 128' \
+		'<- SET_VRING_ADDR #9, 40 bytes: ring 0, flags 0, descriptors 0x[0-9a-f]+, available 0x[0-9a-f]+, used 0x[0-9a-f]+, log [0-9a-fx]+' \
+		'<- SET_VRING_KICK #12, 8 bytes: ring 0, fd [0-9]+ \(eventfd or the like\)' \
+		'-> GET_VRING_BASE #11 reply, 8 bytes: ring 0, num [1-9][0-9]*'; do
+		grep -qE "^vhost-multi blk\[[0-9]+\]: trace: $line\$" "$log" || { echo "no line: $line"; return 1; }
+	done
+	# each message has its line of the dispatcher behind it, none is lost
+	[ "$(grep -cE 'trace: <- [A-Z_]+ #[0-9]+(, need_reply|, [0-9]+ bytes|, fd|$)' "$log")" = "$(grep -cE 'debug: [A-Z_]+: [0-9]+ bytes' "$log")" ]
+}
+
+@test "socket: --log-level debug shows no message in words" {
+	serve --log-level=debug
+	reads_image
+	stop
+	grep -q 'debug: GET_FEATURES: ' "$log"
+	not grep -q 'trace: ' "$log"
+}

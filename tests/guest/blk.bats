@@ -57,6 +57,12 @@ work() { # CPUS DEVICE-PROPERTIES GUEST-ORDER...
 	repeat work 1 ,packed=off has=9,28,29,32 lacks=34
 }
 
+@test "guest: packed rings" {
+	backend_options=(--packed=on)
+	repeat work 1 ,packed=on has=28,29,32,34
+	repeat work 4 ,packed=on,event_idx=off has=34 lacks=29
+}
+
 @test "guest: four queues, all of them used" {
 	repeat work 4 "" has=12,28,29,32
 }

@@ -11,6 +11,7 @@ guest_tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest_root=$(cd "$guest_tests/../.." && pwd)
 guest_build=$guest_root/build/guest
 backend_pid=
+backend_options=()
 # shellcheck source=tests/guest/in-guest/layout
 . "$guest_tests/in-guest/layout"
 
@@ -33,7 +34,7 @@ backend_command() { # SOCKET IMAGE [ro]
 	fi
 	backend_serial=guest-test
 	backend_command=("${VHOST_MULTI:-$guest_root/build/vhost-multi}" blk --socket "$socket" --path "$image"
-		--serial "$backend_serial" --discard=unmap)
+		--serial "$backend_serial" --discard=unmap ${backend_options:+"${backend_options[@]}"})
 	[ "$mode" = rw ] || backend_command+=(--read-only)
 }
 

@@ -205,6 +205,7 @@ static void b20(struct target *target)
 	struct guest guest;
 
 	guest_start(&guest, target, NULL);
+	memset(guest.slots[0].data, 0xa0, sizeof(got));
 	while (clock_ms() < end) {
 		raw_chain(descs, guest_header(&guest, 0, VM_BLK_T_OUT, 64), sizeof(got), false);
 		raw_write(&guest.vm.rings[0], descs, 3);

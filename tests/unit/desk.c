@@ -32,7 +32,8 @@ void desk_open(struct desk *desk, enum echo_order order)
 		assert_int_equal(device_worker_start(&desk->echo.device, &desk->workers[i]), 0);
 	}
 	assert_int_equal(
-		session_init(&desk->session, &desk->echo.device, desk->workers, DESK_WORKERS), 0);
+		session_init(&desk->session, &desk->echo.device, desk->workers, DESK_WORKERS, 0),
+		0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
 	frontend_attach(&desk->frontend, sockets[0]);
 	connection_open(&desk->connection, sockets[1]);

@@ -17,9 +17,10 @@ int unit_ring_place(struct unit_ring *ring, u64 features, u16 base)
 		.desc.value = vm_memory_user_addr(&ring->vm, driver->desc_addr),
 		.avail.value = vm_memory_user_addr(&ring->vm, driver->avail_addr),
 		.used.value = vm_memory_user_addr(&ring->vm, driver->used_addr),
+		.base = base,
 	};
 
-	return vring_place(&ring->vring, &ring->memory, &layout, features, base);
+	return vring_place(&ring->vring, &ring->memory, NULL, &layout, features);
 }
 
 void unit_ring_open(struct unit_ring *ring, u16 size, u64 features, unsigned indirect_len)

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 
 #include "core/connection.h"
+#include "core/log.h"
 #include "tests/frontend/frontend.h"
 
 static struct connection connection;
@@ -342,6 +343,24 @@ TEST(notification_is_a_request_without_payload_and_is_given_up_silently)
 	assert_int_equal(receive(), -ENOTCONN);
 }
 
+TEST(messages_are_traced_as_they_come_and_go)
+{
+	struct packet packet = packet_of(VU_SET_OWNER, VU_VERSION, 0);
+	const char *text;
+
+	log_init("unit", LOG_LEVEL_TRACE);
+	unit_capture(STDERR_FILENO);
+	send_packet(&packet, &event_fd, 1);
+	assert_int_equal(receive(), 1);
+	assert_int_equal(connection_reply(&connection, VU_GET_FEATURES, &(u64){1}, 8, event_fd), 0);
+	connection_notify(connection.fd, 2);
+	text = unit_captured();
+	log_init("unit", LOG_LEVEL_INFO);
+	assert_non_null(strstr(text, "trace: <- SET_OWNER #3, fd "));
+	assert_non_null(strstr(text, "trace: -> GET_FEATURES #1 reply, 8 bytes: 0x1, fd "));
+	assert_non_null(strstr(text, "trace: -> BACKEND_CONFIG_CHANGE #2\n"));
+}
+
 TEST(closed_connection_is_not_open)
 {
 	assert_true(connection_is_open(&connection));
@@ -375,6 +394,7 @@ int main(void)
 		CONNECTION_TEST(front_end_that_reads_no_replies_is_given_up),
 		CONNECTION_TEST(reply_to_nobody_is_no_error_of_ours),
 		CONNECTION_TEST(notification_is_a_request_without_payload_and_is_given_up_silently),
+		CONNECTION_TEST(messages_are_traced_as_they_come_and_go),
 		CONNECTION_TEST(closed_connection_is_not_open),
 	};
 

@@ -252,7 +252,7 @@ TEST(removed_region_is_unmapped)
 	void *host;
 
 	assert_int_equal(add(GIB, PAGE), 0);
-	host = memory.regions[0].map;
+	host = memory.regions[0].map.map;
 	assert_int_equal(mincore(host, PAGE, &resident), 0);
 	assert_int_equal(take_away(GIB, PAGE), 0);
 	assert_int_equal(mincore(host, PAGE, &resident), -1);

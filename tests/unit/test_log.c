@@ -19,7 +19,7 @@ static const char *line(const char *text)
 
 TEST(line_names_program_process_and_level)
 {
-	log_init("unit", LOG_LEVEL_DEBUG);
+	log_init("unit", LOG_LEVEL_TRACE);
 	unit_capture(STDERR_FILENO);
 	log_error("ring %u broken", 7);
 	assert_string_equal(unit_captured(), line("error: ring 7 broken"));
@@ -32,6 +32,9 @@ TEST(line_names_program_process_and_level)
 	unit_capture(STDERR_FILENO);
 	log_debug("seen");
 	assert_string_equal(unit_captured(), line("debug: seen"));
+	unit_capture(STDERR_FILENO);
+	log_line(LOG_LEVEL_TRACE, "traced");
+	assert_string_equal(unit_captured(), line("trace: traced"));
 }
 
 TEST(less_important_lines_than_wanted_are_left_out)

@@ -74,7 +74,7 @@ static u64 features_of_driver(void)
 
 static void start(void)
 {
-	queue_start(&queue, &memory, features_of_driver());
+	queue_start(&queue, &memory, NULL, features_of_driver());
 }
 
 // Says all that a front-end has to say.
@@ -175,7 +175,7 @@ TEST(ring_goes_on_where_it_stopped)
 	for (u32 i = 0; i < 3 * SIZE; i++) {
 		assert_true(echo_works(&driver, &slots[i % SLOTS], i));
 		queue_stop(&queue);
-		assert_int_equal(queue.base, i + 1);
+		assert_int_equal(queue.layout.base, i + 1);
 		start();
 	}
 	assert_int_equal(echo.starts, 3 * SIZE + 1);
@@ -217,7 +217,7 @@ TEST(stop_returns_when_all_that_was_taken_is_answered)
 	assert_true(vring_idle(&queue.vring));
 	while (echo_take(&driver))
 		answers++;
-	assert_int_equal(answers, queue.base); // neither more nor fewer than were taken
+	assert_int_equal(answers, queue.layout.base); // neither more nor fewer than were taken
 	assert_int_equal(answers, echo.taken);
 }
 
@@ -227,7 +227,7 @@ TEST(answers_at_the_stop_call_the_driver)
 	add_all();
 	vm_ring_eventfd_read(driver.call_fd);
 	queue_stop(&queue);
-	assert_true(queue.base > 0);
+	assert_true(queue.layout.base > 0);
 	assert_true(unit_is_readable(driver.call_fd));
 }
 
@@ -350,7 +350,7 @@ TEST(reset_forgets_all_and_closes_the_fds)
 	queue_stop(&queue);
 	queue_reset(&queue);
 	assert_int_equal(unit_open_fds(), before);
-	assert_int_equal(queue.base, 0);
+	assert_int_equal(queue.layout.base, 0);
 	start();
 	assert_false(queue.running);
 }

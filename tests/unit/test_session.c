@@ -34,7 +34,7 @@ TEST(device_that_names_no_queue_size_gets_the_default)
 	struct session session;
 
 	desk.echo.ops.queue_size = NULL;
-	assert_int_equal(session_init(&session, &desk.echo.device, desk.workers, 1), 0);
+	assert_int_equal(session_init(&session, &desk.echo.device, desk.workers, 1, 0), 0);
 	assert_int_equal(session.queues[0].max_size, DEVICE_QUEUE_SIZE);
 	session_fini(&session);
 }
@@ -45,7 +45,8 @@ TEST(most_and_largest_rings_cost_no_memory_before_they_are_used)
 
 	desk.echo.queues = DEVICE_MAX_QUEUES;
 	desk.echo.max_size = 32768;
-	assert_int_equal(session_init(&session, &desk.echo.device, desk.workers, DESK_WORKERS), 0);
+	assert_int_equal(session_init(&session, &desk.echo.device, desk.workers, DESK_WORKERS, 0),
+			 0);
 	assert_int_equal(session.queue_count, DEVICE_MAX_QUEUES);
 	session_fini(&session);
 	assert_int_equal(session.queue_count, 0);
@@ -55,7 +56,8 @@ TEST(offered_features_are_those_of_the_device_and_of_the_core)
 {
 	assert_true(session_offered_features(&desk.session) ==
 		    (ECHO_FEATURE | BIT64(VIRTIO_F_VERSION_1) | BIT64(VIRTIO_F_INDIRECT_DESC) |
-		     BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VHOST_USER_F_PROTOCOL_FEATURES)));
+		     BIT64(VIRTIO_F_EVENT_IDX) | BIT64(VHOST_F_LOG_ALL) |
+		     BIT64(VHOST_USER_F_PROTOCOL_FEATURES)));
 }
 
 TEST(nothing_starts_before_anything_is_said)

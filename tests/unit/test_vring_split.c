@@ -430,11 +430,11 @@ TEST(misaligned_ring_is_not_placed)
 					       .desc.value = start + (i == 0 ? 8 : 0),
 					       .avail.value = start + (i == 1 ? 1 : 0),
 					       .used.value = start + (i == 2 ? 2 : 0)};
-		assert_true(vring_place(&ring.vring, &ring.memory, &layout, 0, 0) < 0);
+		assert_true(vring_place(&ring.vring, &ring.memory, NULL, &layout, 0) < 0);
 	}
 	layout = (struct vring_layout){
 		.num = 8, .desc.value = start, .avail.value = start, .used.value = start};
-	assert_int_equal(vring_place(&ring.vring, &ring.memory, &layout, 0, 0), 0);
+	assert_int_equal(vring_place(&ring.vring, &ring.memory, NULL, &layout, 0), 0);
 }
 
 TEST(ring_that_does_not_end_in_its_region_is_not_placed)
@@ -457,8 +457,8 @@ TEST(ring_that_does_not_end_in_its_region_is_not_placed)
 						       .desc.value = parts[0],
 						       .avail.value = parts[1],
 						       .used.value = parts[2]};
-			assert_int_equal(vring_place(&ring.vring, &ring.memory, &layout, 0, 0) < 0,
-					 j);
+			assert_int_equal(
+				vring_place(&ring.vring, &ring.memory, NULL, &layout, 0) < 0, j);
 		}
 	}
 }

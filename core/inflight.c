@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the two layouts of the region have in common: memory, and the order of what was left.
+#include "core/inflight_region.h"
+
+#include "core/log.h"
+#include "core/sys.h"
+
+enum { PART_ALIGN = 64 }; // so that no two rings share a cache line
+
+u64 inflight_len(unsigned num)
+{
+	u64 len = sizeof(struct inflight_packed) + (u64)num * sizeof(struct inflight_packed_desc);
+
+	return (len + PART_ALIGN - 1) & ~(u64)(PART_ALIGN - 1);
+}
+
+int inflight_init(struct inflight *inflight, unsigned max_size)
+{
+	*inflight = (struct inflight){.max_size = max_size};
+	inflight->batch = sys_reserve(max_size * sizeof(*inflight->batch));
+	inflight->left = sys_reserve(max_size * sizeof(*inflight->left));
+	inflight->next = sys_reserve(max_size * sizeof(*inflight->next));
+	inflight->last = sys_reserve(max_size * sizeof(*inflight->last));
+	if (inflight->batch && inflight->left && inflight->next && inflight->last)
+		return 0;
+	inflight_fini(inflight);
+	return -ENOMEM;
+}
+
+void inflight_fini(struct inflight *inflight)
+{
+	sys_release(inflight->batch, inflight->max_size * sizeof(*inflight->batch));
+	sys_release(inflight->left, inflight->max_size * sizeof(*inflight->left));
+	sys_release(inflight->next, inflight->max_size * sizeof(*inflight->next));
+	sys_release(inflight->last, inflight->max_size * sizeof(*inflight->last));
+	*inflight = (struct inflight){0};
+}
+
+void inflight_attach(struct inflight *inflight, void *region, u64 len)
+{
+	inflight->region = region;
+	inflight->len = len;
+	inflight->fresh = true;
+	inflight->num = 0;
+	inflight->left_count = 0;
+	inflight->left_next = 0;
+}
+
+void inflight_restart(struct inflight *inflight, u16 num, bool packed)
+{
+	inflight->num = num;
+	inflight->packed = packed;
+	inflight->fresh = false;
+	inflight->counter = 0;
+	inflight->batch_count = 0;
+	inflight->left_count = 0;
+	inflight->left_next = 0;
+}
+
+int inflight_check_version(u64 features, u16 version, u16 desc_num, u16 num)
+{
+	if (version == 0)
+		return 0;
+	if (version != INFLIGHT_VERSION || features != 0 || desc_num != num)
+		return log_errno(-EPROTO,
+				 "inflight region: version %u, features %#llx, %u entries, not "
+				 "version %d and %u entries",
+				 version, (unsigned long long)features, desc_num, INFLIGHT_VERSION,
+				 num);
+	return 1;
+}
+
+// Whatever the region says, this is a total order.
+static int compare_left(const void *a, const void *b)
+{
+	const struct inflight_chain *left = a, *right = b;
+
+	if (left->counter != right->counter)
+		return left->counter < right->counter ? -1 : 1;
+	return (int)left->entry - (int)right->entry;
+}
+
+void inflight_sort_left(struct inflight *inflight)
+{
+	if (inflight->left_count == 0)
+		return;
+	qsort(inflight->left, inflight->left_count, sizeof(*inflight->left), compare_left);
+	inflight->counter = inflight->left[inflight->left_count - 1].counter + 1;
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packed virtqueue, device side (VIRTIO 1.3, 2.8 "Packed Virtqueues"). As in the split one each field that the guest can
+// change is loaded once.
+#include "core/crash_point.h"
+#include "core/vring_layout.h"
+
+static struct pvirtq_desc load_desc(const struct pvirtq_desc *shared)
+{
+	return (struct pvirtq_desc){
+		.addr.raw = __atomic_load_n(&shared->addr.raw, __ATOMIC_RELAXED),
+		.len.raw = __atomic_load_n(&shared->len.raw, __ATOMIC_RELAXED),
+		.id.raw = __atomic_load_n(&shared->id.raw, __ATOMIC_RELAXED),
+		.flags.raw = __atomic_load_n(&shared->flags.raw, __ATOMIC_RELAXED),
+	};
+}
+
+// 2.8.1 "Driver and Device Ring Wrap Counters"
+static bool is_available(const struct vring *vring, u16 flags)
+{
+	bool avail = flags & PVIRTQ_DESC_F_AVAIL, used = flags & PVIRTQ_DESC_F_USED;
+
+	return avail == vring->avail_wrap && used != vring->avail_wrap;
+}
+
+static void advance(u16 *index, bool *wrap, u16 by, u16 num)
+{
+	u32 next = (u32)*index + by;
+
+	if (next >= num) {
+		next -= num;
+		*wrap = !*wrap;
+	}
+	*index = (u16)next;
+}
+
+// Copies the descriptors of the chain that is next, which the driver has made available as a whole. Their count; 0 if none is
+// available; -EPROTO and the ring is broken.
+static int copy_chain(struct vring *vring)
+{
+	u16 at = vring->last_avail;
+	u16 flags = le16_load_acquire(&vring->ring[at].flags);
+
+	if (!is_available(vring, flags))
+		return 0;
+	for (u16 count = 0; count < vring->num; count++) {
+		struct pvirtq_desc *desc = &vring->chain_descs[count];
+
+		*desc = load_desc(&vring->ring[at]);
+		if (count == 0)
+			desc->flags = le16_of(flags);
+		if (!(le16_get(desc->flags) & VIRTQ_DESC_F_NEXT))
+			return count + 1;
+		at = at + 1 == vring->num ? 0 : (u16)(at + 1);
+	}
+	vring_break(vring, "descriptor chain is longer than %u", vring->num);
+	return -EPROTO;
+}
+
+static int add_desc(struct vring *vring, struct chain *chain, const struct pvirtq_desc *desc)
+{
+	return vring_add_buffer(vring, chain, (struct guest_addr){le64_get(desc->addr)},
+				le32_get(desc->len), le16_get(desc->flags) & VIRTQ_DESC_F_WRITE);
+}
+
+// 2.8.7 "Indirect Flag: Scatter-Gather Support": the table's entries are in order, and only their write flag counts.
+static int add_indirect(struct vring *vring, struct chain *chain, const struct pvirtq_desc *desc)
+{
+	struct guest_addr addr = {le64_get(desc->addr)};
+	const struct pvirtq_desc *table = vring->table;
+	u32 count;
+	int error = vring_load_table(vring, addr, le32_get(desc->len), false,
+				     le16_get(desc->flags) & VIRTQ_DESC_F_NEXT, &count);
+
+	for (u32 i = 0; !error && i < count; i++) {
+		if (le16_get(table[i].flags) & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT)) {
+			vring_break(vring, "entry %u of an indirect table has flags %#x", i,
+				    le16_get(table[i].flags));
+			return -EPROTO;
+		}
+		error = add_desc(vring, chain, &table[i]);
+	}
+	return error;
+}
+
+// Collects the buffers of the descriptors that were copied. As vring_add_buffer.
+static int add_descs(struct vring *vring, struct chain *chain)
+{
+	for (u16 i = 0; i < chain->descs; i++) {
+		const struct pvirtq_desc *desc = &vring->chain_descs[i];
+		int error = le16_get(desc->flags) & VIRTQ_DESC_F_INDIRECT
+				    ? add_indirect(vring, chain, desc)
+				    : add_desc(vring, chain, desc);
+
+		if (unlikely(error))
+			return error;
+	}
+	return 0;
+}
+
+// 2.8.6 "Next Flag: Descriptor Chaining": the last descriptor has the id.
+static struct chain *begin(struct vring *vring, u16 descs)
+{
+	u16 id = le16_get(vring->chain_descs[descs - 1].id);
+	struct chain *chain;
+
+	if (unlikely(id >= vring->num)) {
+		vring_break(vring, "buffer id %u is not below the ring's %u", id, vring->num);
+		return NULL;
+	}
+	chain = chain_begin(&vring->pool, id);
+	if (unlikely(!chain)) {
+		vring_break(vring, "buffer id %u is still in use", id);
+		return NULL;
+	}
+	chain->descs = descs;
+	return chain;
+}
+
+// What the process before us has left goes first.
+static struct chain *take_left(struct vring *vring, u16 entry, bool *refused)
+{
+	u16 descs = inflight_packed_load(&vring->inflight, entry, vring->chain_descs);
+	struct chain *chain = begin(vring, descs);
+
+	if (!chain)
+		return NULL;
+	chain->entry = entry;
+	chain = vring_taken(vring, chain, add_descs(vring, chain), refused);
+	if (chain)
+		vring->inflight.left_next++;
+	return chain;
+}
+
+static bool track(struct vring *vring, struct chain *chain)
+{
+	if (!inflight_packed_has_room(&vring->inflight, chain->descs)) {
+		vring_break(vring, "more is available than the ring's %u entries", vring->num);
+		return false;
+	}
+	chain->entry = inflight_packed_take(&vring->inflight, vring->chain_descs, chain->descs);
+	return true;
+}
+
+struct chain *vring_packed_take(struct vring *vring, bool *refused)
+{
+	const struct inflight_chain *left = inflight_next_left(&vring->inflight);
+	struct chain *chain;
+	int descs;
+
+	if (unlikely(left))
+		return take_left(vring, left->entry, refused);
+	descs = copy_chain(vring);
+	if (descs <= 0)
+		return NULL;
+	chain = begin(vring, (u16)descs);
+	if (!chain)
+		return NULL;
+	chain = vring_taken(vring, chain, add_descs(vring, chain), refused);
+	if (!chain)
+		return NULL;
+	if (unlikely(vring->inflight.region) && !track(vring, chain)) {
+		chain_release(&vring->pool, chain);
+		return NULL;
+	}
+	advance(&vring->last_avail, &vring->avail_wrap, chain->descs, vring->num);
+	return chain;
+}
+
+static u16 used_flags(const struct vring *vring, u32 written)
+{
+	u16 flags = vring->used_wrap ? PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED : 0;
+
+	return written > 0 ? flags | VIRTQ_DESC_F_WRITE : flags;
+}
+
+// The driver looks at the first descriptor of a batch before it looks at the next, so that one's flags are stored last.
+void vring_packed_answer(struct vring *vring, const struct chain *chain, u32 written)
+{
+	struct pvirtq_desc *desc = &vring->ring[vring->used_next];
+	u16 flags = used_flags(vring, written);
+
+	desc->id = le16_of(chain->head);
+	desc->len = le32_of(written);
+	if (vring->batch_descs == 0) {
+		vring->batch_first = vring->used_next;
+		vring->batch_flags = flags;
+	} else {
+		le16_store_release(&desc->flags, flags);
+	}
+	vring_log_host(vring, desc, sizeof(*desc));
+	vring->batch_descs = (u16)(vring->batch_descs + chain->descs);
+	advance(&vring->used_next, &vring->used_wrap, chain->descs, vring->num);
+	if (unlikely(vring->inflight.region))
+		inflight_packed_done(&vring->inflight, chain->entry);
+}
+
+// 2.8.14 "Event Suppression Structure Format": has the driver asked to be told of the batch?
+static bool driver_wants_call(const struct vring *vring, u16 descs)
+{
+	u16 flags, off_wrap, event;
+
+	// the used descriptors must be visible before the driver's wish is read
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	flags = le16_load_acquire(&vring->driver_event->flags) & PVIRTQ_EVENT_FLAGS;
+	if (flags != PVIRTQ_EVENT_DESC || !vring->event_idx)
+		return flags != PVIRTQ_EVENT_DISABLE;
+	off_wrap = le16_load(&vring->driver_event->off_wrap);
+	event = off_wrap & 0x7fff;
+	if (off_wrap >> 15 != vring->used_wrap)
+		event = (u16)(event - vring->num);
+	return (u16)(vring->used_next - event - 1) < descs;
+}
+
+bool vring_packed_show(struct vring *vring)
+{
+	struct pvirtq_desc *first = &vring->ring[vring->batch_first];
+	u16 descs = vring->batch_descs;
+
+	if (descs == 0)
+		return false;
+	if (unlikely(vring->inflight.region))
+		inflight_packed_link(&vring->inflight, vring->used_next, vring->used_wrap);
+	crash_point();
+	le16_store_release(&first->flags, vring->batch_flags);
+	vring->batch_descs = 0;
+	if (unlikely(vring->inflight.region))
+		inflight_packed_commit(&vring->inflight);
+	vring_log_host(vring, first, sizeof(*first));
+	return vring->call_fd >= 0 && driver_wants_call(vring, descs);
+}
+
+static void set_event(struct vring *vring, u16 flags)
+{
+	le16_store(&vring->device_event->flags, flags);
+	vring_log_host(vring, vring->device_event, sizeof(*vring->device_event));
+}
+
+bool vring_packed_want_kick(struct vring *vring, bool wanted)
+{
+	u16 off_wrap = (u16)(vring->last_avail | vring->avail_wrap << 15);
+
+	if (!vring->event_idx && vring->notify_off == wanted)
+		set_event(vring, wanted ? PVIRTQ_EVENT_ENABLE : PVIRTQ_EVENT_DISABLE);
+	vring->notify_off = !wanted;
+	if (!wanted)
+		return false;
+	if (vring->event_idx) {
+		le16_store(&vring->device_event->off_wrap, off_wrap);
+		set_event(vring, PVIRTQ_EVENT_DESC);
+	}
+	// the wish must be visible before the next descriptor is looked at again, else a kick could be lost
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return is_available(vring, le16_load(&vring->ring[vring->last_avail].flags));
+}
+
+// vhost-user.rst, "Vring descriptor indices for packed virtqueues"
+enum { BASE_INDEX = 0x7fff, BASE_WRAP = 0x8000, BASE_USED_SHIFT = 16 };
+
+static bool load_base(struct vring *vring, u32 base)
+{
+	u16 avail = (u16)base, used = (u16)(base >> BASE_USED_SHIFT);
+
+	vring->last_avail = avail & BASE_INDEX;
+	vring->avail_wrap = avail & BASE_WRAP;
+	vring->used_next = used & BASE_INDEX;
+	vring->used_wrap = used & BASE_WRAP;
+	return vring->last_avail < vring->num && vring->used_next < vring->num;
+}
+
+int vring_packed_place(struct vring *vring, const struct vring_layout *layout)
+{
+	bool recovered = false;
+	u16 descs = 0;
+	int error = 0;
+
+	if (!load_base(vring, layout->base))
+		return -EINVAL;
+	if (vring->inflight.region)
+		error = inflight_packed_start(&vring->inflight, vring->num, vring->ring,
+					      &vring->used_next, &vring->used_wrap, &descs,
+					      &recovered);
+	if (error)
+		return error;
+	if (recovered) {
+		vring->last_avail = vring->used_next;
+		vring->avail_wrap = vring->used_wrap;
+		advance(&vring->last_avail, &vring->avail_wrap, descs, vring->num);
+	}
+	vring->batch_descs = 0;
+	vring->notify_off = false;
+	return 0;
+}
+
+u32 vring_base(const struct vring *vring)
+{
+	u32 avail = vring->last_avail, used = vring->used_next;
+
+	if (!vring->packed)
+		return avail;
+	return avail | (u32)vring->avail_wrap << 15 |
+	       (used | (u32)vring->used_wrap << 15) << BASE_USED_SHIFT;
+}
