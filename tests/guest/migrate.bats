@@ -1,0 +1,111 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+#
+# A guest that reads and writes all the time moves from one QEMU to another, each with a back-end of its own on the same
+# image. What the guest has in its page cache was written there by the back-end: only the dirty log brings it over.
+#
+# MIGRATIONS=20 moves it more often than CI does.
+
+setup_file() {
+	# shellcheck source=tests/guest/lib.bash
+	. "$BATS_TEST_DIRNAME/lib.bash"
+	"$guest_tests/prepare" qemu > >(sed 's/^/# /' >&3)
+	pattern made-by-the-host "$disk_mib" >"$BATS_FILE_TMPDIR/known"
+}
+
+setup() {
+	# shellcheck source=tests/guest/lib.bash
+	. "$BATS_TEST_DIRNAME/lib.bash"
+	folder=$BATS_TEST_TMPDIR
+	image=$folder/disk.img
+	cp "$BATS_FILE_TMPDIR/known" "$image"
+	qemus=() backends=()
+	backend_options=(--lock=off)
+}
+
+teardown() {
+	[ ${#qemus[@]} = 0 ] || kill -KILL "${qemus[@]}" || true
+	[ ${#backends[@]} = 0 ] || kill -KILL "${backends[@]}" || true
+	tail -n 3 "$folder"/*.log || true
+}
+
+# The Nth place: a back-end, and a QEMU that is booted or, if N > 0, waits for the guest.
+open_place() { # N DEVICE-PROPERTIES
+	local at=$folder/$1 incoming=()
+	start_backend "$at" "$image"
+	backends[$1]=$backend_pid
+	[ "$1" = 0 ] || incoming=(-incoming "unix:$at.migration")
+	"$guest_tests/run-qemu" --disk "$at$2" --log "$at.guest.log" --pidfile "$at.pid" --timeout 300 run=blk \
+		steps=show,move text=moving -- -monitor "unix:$at.monitor,server=on,wait=off" "${incoming[@]}" \
+		>"$at.qemu.log" 2>&1 3>&- &
+	qemus[$1]=$!
+	until_true test -S "$at.monitor"
+}
+
+close_place() { # N
+	"$guest_tests/monitor" "$folder/$1.monitor" quit || true
+	wait "${qemus[$1]}" || true
+	unset "qemus[$1]"
+	backend_pid=${backends[$1]}
+	unset "backends[$1]"
+	stop_backend
+}
+
+# What the guest has said since it came here.
+said() { # N TEXT
+	grep -q "$2" "$folder/$1.guest.log"
+}
+
+migrated() { # N
+	"$guest_tests/monitor" "$folder/$1.monitor" 'info migrate' | grep -q 'status: completed'
+}
+
+until_true() { # COMMAND...
+	local tries=600
+	until "$@"; do
+		tries=$((tries - 1))
+		[ $tries -gt 0 ] || return 1
+		sleep 0.1
+	done
+}
+
+# From the place N to the next one, slowly enough for the guest to do much meanwhile.
+move() { # N DEVICE-PROPERTIES
+	local to=$folder/$(($1 + 1))
+	open_place $(($1 + 1)) "$2"
+	"$guest_tests/monitor" "$folder/$1.monitor" 'migrate_set_parameter max-bandwidth 100M' "migrate -d unix:$to.migration"
+	until_true migrated "$1"
+	until_true said $(($1 + 1)) 'round'
+	close_place "$1"
+}
+
+travel() { # DEVICE-PROPERTIES
+	local last=${MIGRATIONS:-3}
+	open_place 0 "$1"
+	until_true said 0 'round 2'
+	for ((n = 0; n < last; n++)); do
+		move "$n" "$1"
+		echo "moved $((n + 1)) times"
+	done
+	said "$last" 'round' # and it goes on
+	echo stop | dd of="$image" bs=1M seek=$((disk_mib - 1)) conv=notrunc status=none
+	wait "${qemus[$last]}"
+	unset "qemus[$last]"
+	guest_verdict "$folder/$last.guest.log"
+	close_backend "$last"
+}
+
+close_backend() { # N
+	backend_pid=${backends[$1]}
+	unset "backends[$1]"
+	stop_backend
+}
+
+@test "migrate: a guest that reads and writes, split rings" {
+	travel ,packed=off
+}
+
+@test "migrate: a guest that reads and writes, packed rings" {
+	backend_options+=(--packed=on)
+	travel ,packed=on
+}
