@@ -10,7 +10,7 @@ ifeq ($(origin CC),default)
 CC := gcc
 endif
 # Only check, demo and bench install packages by themselves; the other targets name what is missing.
-NO_DEPS ?= $(if $(filter check demo bench packages,$(MAKECMDGOALS)),0,1)
+NO_DEPS ?= $(if $(filter check demo bench bench-rng packages,$(MAKECMDGOALS)),0,1)
 export B CC KCONFIG_CONFIG NO_DEPS PYTHON
 
 ifeq ($(MAKELEVEL),0)
@@ -51,11 +51,11 @@ menuconfig: | packages ## choose applets
 packages: ## install the Debian packages that the other targets on the command line need
 	$Qscripts/install-packages $(MAKECMDGOALS)
 
-# ---- flavours: the same sources as the product (musl) and, with glibc, for tests (san: ASan + UBSan, tsan, tests: plain)
+# ---- flavours: the same sources as the product (musl) and, with glibc, for tests (san: ASan + UBSan, tsan, tests: plain, fuzz, coverage; crash: the product with crash points)
 
 LIBRARY := $(wildcard core/*.c seccomp/*.c jail/*.c applets/*.c) $(foreach a,$(APPLETS),$(wildcard applets/$a/*.c))
 SOURCES := main.c $(LIBRARY)
-TEST_SOURCES := $(wildcard tests/unit/*.c tests/frontend/*.c tests/frontend/bin/*.c tests/bench/*.c tests/hostile/*.c tests/sandbox/*.c tests/sandbox/bin/*.c)
+TEST_SOURCES := $(wildcard tests/unit/*.c tests/frontend/*.c tests/frontend/bin/*.c tests/bench/*.c tests/hostile/*.c tests/fuzz/*.c tests/sandbox/*.c tests/sandbox/bin/*.c)
 DEPS := build/deps
 # The static liburing: the shared one of Debian 12 does not have all functions of its header.
 LDLIBS := -lseccomp -lcap-ng -l:liburing.a
@@ -78,21 +78,28 @@ CFLAGS_san := $(FLAGS) -O1 -fsanitize=address,undefined -fno-sanitize-recover=al
 # gcc warns that TSan does not see fences; the ring indices that they order are atomics as well, which it does see.
 CFLAGS_tsan = $(FLAGS) -O1 -fsanitize=thread $(call cc_option,-Wno-tsan)
 CFLAGS_tests := $(FLAGS) -O2
+CFLAGS_fuzz := $(FLAGS) -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-coverage=stack-depth \
+	-fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_coverage := $(FLAGS) -O1 -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping
+# libFuzzer is clang's.
+CC_fuzz := clang
+CC_coverage := clang
+CFLAGS_crash = $(CFLAGS_product) -DCRASH_POINTS
 LDFLAGS_product = -Wno-unused-command-line-argument -static-pie -nostdlib \
 	-Wl,-z,relro,-z,now,-z,noexecstack,-z,text,--gc-sections,--build-id=sha1
 
 define flavour
 $B/$(1)/%.o: %.c $B/$(1)/flags | $B/config.mk
 	$$(call say,CC,$$@)
-	$$Qmkdir -p $$(@D) && $$(CC) $$(CFLAGS_$(1)) $$(EXTRA) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
+	$$Qmkdir -p $$(@D) && $$(or $$(CC_$(1)),$$(CC)) $$(CFLAGS_$(1)) $$(EXTRA) $$(CFLAGS) -MMD -MP -c -o $$@ $$<
 $B/$(1)/applets/common.o: EXTRA = -include generated/version.h
 $B/$(1)/applets/common.o: | $B/include/generated/version.h
 $B/$(1)/flags: FORCE
-	$$(call keep,$$(CC) $$(CFLAGS_$(1)) $$(CFLAGS))
+	$$(call keep,$$(or $$(CC_$(1)),$$(CC)) $$(CFLAGS_$(1)) $$(CFLAGS))
 -include $$(patsubst %.c,$B/$(1)/%.d,$$(SOURCES) $$(TEST_SOURCES))
 endef
-$(foreach f,product san tsan tests,$(eval $(call flavour,$f)))
-$(call objects,product,$(SOURCES)): | $(DEPS)/done
+$(foreach f,product san tsan tests crash fuzz coverage,$(eval $(call flavour,$f)))
+$(call objects,product,$(SOURCES)) $(call objects,crash,$(SOURCES)): | $(DEPS)/done
 
 VERSION := $(or $(shell git describe --tags --always --dirty 2>/dev/null),$(shell cat VERSION 2>/dev/null),unknown)
 $B/include/generated/version.h: FORCE
@@ -134,7 +141,7 @@ format: ## lay out all C files with clang-format
 	$Qfind . -path ./build -prune -o -name '*.[ch]' -exec clang-format -i {} +
 
 help: ## this list
-	@sed -nE 's/^([a-z_.]+):.*## (.*)/  make \1\t\2/p' Makefile tests/tests.mk | expand -t 30
+	@sed -nE 's/^([a-z_.-]+):.*## (.*)/  make \1\t\2/p' Makefile tests/tests.mk | expand -t 30
 	@echo; echo "  V=1 shows commands, NO_DEPS=1 installs no packages, CC=clang, DEPS_DIR=FOLDER takes the libraries' tarballs from there."
 
 clean: ## remove everything derived

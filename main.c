@@ -183,24 +183,36 @@ static int open_listener(struct listener *listener, const struct common_options 
 }
 
 // A process beside ours needs the file system, so all that it gives up is what it has no use for.
-static void lock_helper(void *context, const struct syscall_rule *rules, size_t count)
+static int lock_helper(void *context, const struct syscall_rule *rules, size_t count)
 {
 	static struct sandbox_filter filter;
 	struct sandbox *sandbox = context;
 	const struct sandbox_table table = {rules, count};
 	const struct sandbox_fds fds = {-1, -1, -1};
+	int error;
 
 	jail_release_helper();
 	if (sandbox->mode == SANDBOX_NONE)
-		return;
-	if (sandbox_compile(sandbox, &filter, &table, 1, &fds) || sandbox_lock_keeper(sandbox) ||
-	    sandbox_install(sandbox, &filter))
-		_exit(EXIT_SANDBOX);
+		return 0;
+	error = sandbox_compile(sandbox, &filter, &table, 1, &fds);
+	if (!error)
+		error = sandbox_lock_keeper(sandbox);
+	return error ? error : sandbox_install(sandbox, &filter);
 }
 
-static void lock_keeper(void *context)
+static int lock_keeper(void *context)
 {
-	lock_helper(context, keeper_rules, keeper_rule_count);
+	return lock_helper(context, keeper_rules, keeper_rule_count);
+}
+
+// Last of all, since it has its own lockdown to do meanwhile.
+static int await_keeper(struct sandbox *sandbox, const struct listener *listener)
+{
+	int error = listener_wait_keeper(listener);
+
+	return error ? sandbox_step_failed(sandbox, "keeper", error,
+					   "it has ended before it was locked in")
+		     : 0;
 }
 
 // A worker's thread installs its filter.
@@ -285,7 +297,9 @@ static int start(struct sandbox *sandbox, const struct invocation *invocation,
 		return EXIT_SANDBOX;
 	if (server_init(server, device, listener, &options))
 		return EXIT_FAILED;
-	return lock_threads(sandbox, invocation, server) ? EXIT_SANDBOX : EXIT_OK;
+	if (lock_threads(sandbox, invocation, server) || await_keeper(sandbox, listener))
+		return EXIT_SANDBOX;
+	return EXIT_OK;
 }
 
 // Once locked in, the process does not take itself apart: it drains, has the socket removed, and ends.
@@ -356,7 +370,7 @@ static int run(const struct invocation *invocation)
 		sandbox.netns_fd = jail_netns_fd();
 	if (invocation->applet->open(&arguments, &device))
 		return EXIT_DEVICE;
-	server_catch_signals();
+	server_catch_signals(device);
 	if (open_listener(&listener, &invocation->common)) {
 		invocation->applet->close(device);
 		return EXIT_SOCKET;

@@ -12,8 +12,8 @@ struct applet_arguments {
 	const char *socket; // the path that we listen on for front-ends, or NULL
 
 	// For a process that the applet forks in `open`, to do what the lockdown takes from ours: gives up all but these
-	// system calls, or ends the process. With lock_context.
-	void (*lock_helper)(void *context, const struct syscall_rule *rules, size_t count);
+	// system calls. 0, or -errno, logged: then it must end. With lock_context.
+	int (*lock_helper)(void *context, const struct syscall_rule *rules, size_t count);
 	void *lock_context;
 };
 

@@ -157,13 +157,14 @@ int install_symlinks(const char *folder)
 
 static void print_check(const struct syscall_check *check)
 {
-	static const char *const fds[] = {"REPLACEMENT-FD", "DEVICE-FD", "LISTENER-FD"};
+	static const char *const known[] = {"REPLACEMENT-FD", "DEVICE-FD", "LISTENER-FD",
+					    "OWN-PID"};
 
 	printf(" arg%u", check->index);
 	if (check->mask != UINT64_MAX && check->mask != UINT32_MAX)
 		printf("&%#llx", (unsigned long long)check->mask);
-	if (check->value >= RULE_REPLACEMENT_FD && check->value <= RULE_LISTENER_FD)
-		printf("=%s", fds[check->value - RULE_REPLACEMENT_FD]);
+	if (check->value >= RULE_REPLACEMENT_FD && check->value <= RULE_OWN_PID)
+		printf("=%s", known[check->value - RULE_REPLACEMENT_FD]);
 	else
 		printf("=%#llx", (unsigned long long)check->value);
 }

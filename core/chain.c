@@ -48,7 +48,7 @@ size_t chain_read_parts(struct chain *chain, void *buffer, size_t len)
 		part_advance(part, step);
 		done += step;
 	}
-	return done;
+	return memory_fault_happened() ? 0 : done;
 }
 
 size_t chain_write(struct chain *chain, const void *buffer, size_t len)
@@ -161,8 +161,9 @@ int chain_add(struct chain_pool *pool, struct chain *chain, const struct guest_m
 {
 	struct chain_part *part = writable ? &chain->writable : &chain->readable;
 
-	// VIRTIO 1.3, 2.7.4.2 "Driver Requirements: Message Framing": readable descriptors come first
-	if (!writable && chain->writable.count > 0)
+	// VIRTIO 1.3, 2.7.4.2 "Driver Requirements: Message Framing": readable descriptors come first; empty ones
+	// do not count
+	if (!writable && len > 0 && chain->writable.count > 0)
 		return -EPROTO;
 	if (chain->readable.len + chain->writable.len + len > BIT64(CHAIN_MAX_LEN_LOG2))
 		return -EFAULT;

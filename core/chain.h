@@ -9,7 +9,7 @@
 #include <sys/uio.h>
 
 #include "core/base.h"
-#include "core/guest_memory.h"
+#include "core/memory_fault.h"
 
 enum {
 	CHAIN_INLINE_SEGMENTS =
@@ -43,7 +43,7 @@ struct chain {
 };
 
 // Copies up to `len` bytes from the readable (to the writable) part and moves past them; answers how
-// many there were.
+// many there were. A read answers 0 if guest memory has gone: what was copied is not the guest's word.
 size_t chain_read_parts(struct chain *chain, void *buffer, size_t len);
 size_t chain_write(struct chain *chain, const void *buffer, size_t len);
 
@@ -58,7 +58,7 @@ static inline size_t chain_read(struct chain *chain, void *buffer, size_t len)
 		return chain_read_parts(chain, buffer, len);
 	memcpy(buffer, first->iov_base, len); // a few instructions where len is a constant
 	chain_skip(&chain->readable, len);
-	return len;
+	return unlikely(memory_fault_happened()) ? 0 : len;
 }
 
 // Bytes that are left of each part.

@@ -91,6 +91,21 @@ static void read_config(void *context)
 	call->len = call->device->ops->config(call->device, call->config);
 }
 
+static void refresh(void *context)
+{
+	struct device_call *call = context;
+
+	call->device->ops->refresh(call->device);
+}
+
+void device_refresh(struct device *device, struct worker *worker)
+{
+	struct device_call call = {.device = device};
+
+	if (device->ops->refresh)
+		worker_call(worker, refresh, &call);
+}
+
 static void ending(void *context)
 {
 	struct device_call *call = context;
@@ -136,4 +151,15 @@ int device_config_write(struct device *device, struct worker *worker, size_t off
 		return log_errno(-EINVAL, "the device has no configuration to write");
 	worker_call(worker, write_config, &call);
 	return call.error;
+}
+
+int device_activate(struct device *device)
+{
+	return device->ops->activate ? device->ops->activate(device) : 0;
+}
+
+void device_deactivate(struct device *device)
+{
+	if (device->ops->deactivate)
+		device->ops->deactivate(device);
 }

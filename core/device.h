@@ -40,6 +40,8 @@ static inline void device_config_changed(const struct device *device)
 struct device_ops {
 	// ---- control, once ----
 
+	// Required. The device's number (VIRTIO 1.3, 5 "Device Types").
+	u16 type;
 	// Required. Virtqueues of the device, 1 .. DEVICE_MAX_QUEUES; never changes.
 	unsigned (*queue_count)(const struct device *device);
 	// Optional. The largest ring that the driver may set up, a power of two; else DEVICE_QUEUE_SIZE.
@@ -62,9 +64,26 @@ struct device_ops {
 	int (*config_write)(struct device *device, size_t offset, const u8 *data, size_t len);
 	// Optional. The driver resets the device, or the front-end has gone.
 	void (*reset)(struct device *device);
+	// Optional, for migration. Writes what the driver relies on and cannot tell us again, at most `size` bytes, which
+	// must do; answers their length. With load alone.
+	size_t (*save)(const struct device *device, u8 *state, size_t size);
+	// Optional. Takes what save() of another process wrote, or somebody forged: all of it, or nothing and -EINVAL,
+	// logged.
+	int (*load)(struct device *device, const u8 *state, size_t len);
+
+	// Optional. What the device is made of may have changed on the host, such as its size: look at it anew.
+	void (*refresh)(struct device *device);
 
 	// Optional. The process is about to end.
 	void (*ending)(struct device *device);
+
+	// ---- control, no ring runs ----
+
+	// Optional. The first ring is to start: 0, or -errno if what the device needs is in other hands for now, which is
+	// logged once; then no ring runs, and it is asked again until it has that.
+	int (*activate)(struct device *device);
+	// Optional. The front-end has stopped or disabled the last ring, or has gone. Follows activate, whatever that answered.
+	void (*deactivate)(struct device *device);
 
 	// ---- worker, no ring runs: at the worker's start, before a front-end's first byte, and end ----
 

@@ -15,9 +15,14 @@ void device_worker_stop(struct device *device, struct worker *worker);
 // These run on `worker`, which is worker 0.
 void device_negotiated(struct device *device, struct worker *worker, u64 features);
 void device_reset(struct device *device, struct worker *worker);
+void device_refresh(struct device *device, struct worker *worker);
 void device_ending(struct device *device, struct worker *worker);
 // Fills in DEVICE_MAX_CONFIG bytes, zero behind the configuration; answers its length, 0 if there is none.
 size_t device_config(struct device *device, struct worker *worker, u8 *config);
 // The range lies within the configuration. 0 or -EINVAL.
 must_check int device_config_write(struct device *device, struct worker *worker, size_t offset,
 				   const u8 *data, size_t len);
+
+// These run on the control thread.
+must_check int device_activate(struct device *device);
+void device_deactivate(struct device *device);

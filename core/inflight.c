@@ -14,6 +14,11 @@ u64 inflight_len(unsigned num)
 	return (len + PART_ALIGN - 1) & ~(u64)(PART_ALIGN - 1);
 }
 
+u64 inflight_min_len(unsigned num)
+{
+	return sizeof(struct inflight_split) + (u64)num * sizeof(struct inflight_split_desc);
+}
+
 int inflight_init(struct inflight *inflight, unsigned max_size)
 {
 	*inflight = (struct inflight){.max_size = max_size};
@@ -41,6 +46,14 @@ void inflight_attach(struct inflight *inflight, void *region, u64 len)
 	inflight->region = region;
 	inflight->len = len;
 	inflight->fresh = true;
+	inflight->num = 0;
+	inflight->left_count = 0;
+	inflight->left_next = 0;
+}
+
+void inflight_distrust(struct inflight *inflight)
+{
+	inflight->fresh = false;
 	inflight->num = 0;
 	inflight->left_count = 0;
 	inflight->left_next = 0;

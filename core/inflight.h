@@ -44,9 +44,15 @@ enum {
 // Bytes of a ring's part that hold a ring of `num` entries, whatever its layout.
 u64 inflight_len(unsigned num);
 
+// The same of a back-end that keeps to one layout, at least.
+u64 inflight_min_len(unsigned num);
+
 // Reserves memory for rings of up to max_size entries. 0 or -ENOMEM.
 must_check int inflight_init(struct inflight *inflight, unsigned max_size);
 void inflight_fini(struct inflight *inflight);
+
+// What the region says is not believed: the ring that is placed next finds it as if it had never been used.
+void inflight_distrust(struct inflight *inflight);
 
 // The ring's part of the region, which stays the caller's; NULL: none. While the ring does not run.
 void inflight_attach(struct inflight *inflight, void *region, u64 len);

@@ -79,7 +79,7 @@ int inflight_split_start(struct inflight *inflight, u16 num, u16 used_idx, bool 
 	int known = 0;
 
 	*recovered = false;
-	if (inflight->len < sizeof(*region) + (u64)num * sizeof(*region->desc))
+	if (inflight->len < inflight_min_len(num))
 		return log_errno(-EINVAL, "inflight region: %llu bytes are too few for %u entries",
 				 (unsigned long long)inflight->len, num);
 	if (!fresh && inflight->num == num && !inflight->packed) {

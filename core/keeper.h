@@ -6,9 +6,9 @@
 #include "core/listener.h"
 #include "seccomp/rule.h"
 
-// Forks, and makes the listener use the keeper from here on. `lock` runs in the new process before it serves. Control thread, before
-// any other exists. 0 or -errno, logged.
-must_check int keeper_start(struct listener *listener, void (*lock)(void *context), void *context);
+// Forks, and makes the listener use the keeper from here on. `lock` runs in the new process before it serves: 0, or -errno, after
+// which the socket file is removed and the keeper ends. Control thread, before any other exists. 0 or -errno, logged.
+must_check int keeper_start(struct listener *listener, int (*lock)(void *context), void *context);
 
 // The system calls that the keeper makes.
 extern const struct syscall_rule keeper_rules[];

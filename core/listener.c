@@ -7,11 +7,12 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "core/helper.h"
 #include "core/log.h"
 #include "core/sys.h"
 
 enum { BACKLOG = 16 };
-enum { KEEPER_CALL = 'c', KEEPER_REMOVE = 'r' };
+enum { KEEPER_ANSWER = 'a', KEEPER_CALL = 'c', KEEPER_REMOVE = 'r' };
 #ifndef SO_PASSPIDFD
 enum { SO_PASSPIDFD = 76 }; // since Linux 6.5; older kernels refuse it, and older headers lack it
 #endif
@@ -76,6 +77,8 @@ static int remove_stale(const struct sockaddr_un *address)
 				 "--socket",
 				 address->sun_path);
 	}
+	if (fd == -ENOENT)
+		return 0; // its keeper has removed it just now
 	if (fd != -ECONNREFUSED)
 		return log_errno(fd, "cannot find out who listens on %s; choose another --socket",
 				 address->sun_path);
@@ -184,73 +187,28 @@ static int call_directly(const struct listener *listener)
 	return fd ? fd : try_connect(&address);
 }
 
-// One int travels between keeper and listener, with an fd if it is 0 and was asked for.
-static void send_result(int socket, int result, int fd)
+int listener_wait_keeper(const struct listener *listener)
 {
-	union {
-		struct cmsghdr header;
-		u8 bytes[CMSG_SPACE(sizeof(int))];
-	} control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
-				.cmsg_level = SOL_SOCKET,
-				.cmsg_type = SCM_RIGHTS}};
-	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
-	struct msghdr message = {.msg_iov = &segment, .msg_iovlen = 1};
-	long sent;
+	int answer =
+		listener->keeper_fd < 0 ? -ENODATA : helper_ask(listener->keeper_fd, KEEPER_ANSWER);
 
-	if (fd >= 0) {
-		message.msg_control = control.bytes;
-		message.msg_controllen = sizeof(control.bytes);
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	}
-	sent = sys(sendmsg(socket, &message, MSG_NOSIGNAL));
-	(void)sent; // who asked has ended, or will find out by itself
+	return answer == -ENODATA ? 0 : answer;
 }
 
-static int receive_result(int socket)
+void listener_keeper_do(const struct listener *listener, int socket, u8 command)
 {
-	union {
-		struct cmsghdr header;
-		u8 bytes[CMSG_SPACE(sizeof(int))];
-	} control;
-	int result = 0, fd;
-	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
-	struct msghdr message = {.msg_iov = &segment,
-				 .msg_iovlen = 1,
-				 .msg_control = control.bytes,
-				 .msg_controllen = sizeof(control.bytes)};
-	long count = sys(recvmsg(socket, &message, MSG_CMSG_CLOEXEC));
-
-	if (count != sizeof(result))
-		return count < 0 ? (int)count : -EPIPE;
-	if (result != 0 || !CMSG_FIRSTHDR(&message))
-		return result;
-	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
-	return fd;
-}
-
-static int ask_keeper(const struct listener *listener, u8 command)
-{
-	struct iovec segment = {.iov_base = &command, .iov_len = sizeof(command)};
-	struct msghdr message = {.msg_iov = &segment, .msg_iovlen = 1};
-	long sent = sys(sendmsg(listener->keeper_fd, &message, MSG_NOSIGNAL));
-
-	return sent < 0 ? (int)sent : receive_result(listener->keeper_fd);
-}
-
-void listener_keeper_do(const struct listener *listener, int fd, u8 command)
-{
-	cleanup_fd int peer = -1;
+	cleanup_fd int peer = -ENODATA;
 
 	if (command == KEEPER_CALL)
 		peer = call_directly(listener);
-	else
+	else if (command == KEEPER_REMOVE)
 		listener_remove_file(listener);
-	send_result(fd, command == KEEPER_CALL && peer < 0 ? peer : 0, peer);
+	helper_answer(socket, peer);
 }
 
 static int call_peer(const struct listener *listener)
 {
-	int fd = listener->keeper_fd >= 0 ? ask_keeper(listener, KEEPER_CALL)
+	int fd = listener->keeper_fd >= 0 ? helper_ask(listener->keeper_fd, KEEPER_CALL)
 					  : call_directly(listener);
 
 	return fd == -ENOENT || fd == -ECONNREFUSED ? -EAGAIN : fd;
@@ -295,7 +253,7 @@ void listener_close(struct listener *listener)
 	close_fd(&listener->fd); // first: nobody is to connect to who will not accept
 	close_fd(&listener->connected_fd);
 	if (made && listener->keeper_fd >= 0)
-		(void)!ask_keeper(listener, KEEPER_REMOVE);
+		(void)!helper_ask(listener->keeper_fd, KEEPER_REMOVE);
 	else if (made)
 		listener_remove_file(listener);
 	close_fd(&listener->keeper_fd);

@@ -36,8 +36,11 @@ must_check int listener_accept(struct listener *listener);
 // Removes the socket file, if it is still ours, and closes.
 void listener_close(struct listener *listener);
 
+// Waits until the keeper, if there is one, is locked in and serves: 0, or -errno if it has ended instead.
+must_check int listener_wait_keeper(const struct listener *listener);
+
 // ---- for the keeper ----
 
-// Does what the listener asked of its keeper by this command, and answers on `fd`.
-void listener_keeper_do(const struct listener *listener, int fd, u8 command);
+// Does what the listener asked of its keeper by this command, and answers by the socket.
+void listener_keeper_do(const struct listener *listener, int socket, u8 command);
 void listener_remove_file(const struct listener *listener);

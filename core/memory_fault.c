@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The SIGBUS handler. It makes one system call: mmap of a page of our own over the one that has gone.
+// There is one such page, in a file of its own, so that neither a front-end nor who has taken over a thread gets more by it.
 #include "core/memory_fault.h"
 
 #include <signal.h>
@@ -11,6 +12,7 @@
 static const struct guest_memory *guest_memory;
 static const struct shared_map *other_maps[MEMORY_FAULT_OTHER_MAPS];
 static int replacement_fd = -1, fault_event_fd = -1;
+static size_t page_len;
 static bool happened;
 
 static bool map_holds(const struct shared_map *map, const u8 *address)
@@ -29,12 +31,21 @@ static const struct shared_map *find_map(const u8 *address)
 	return NULL;
 }
 
-static bool replace_block(const struct shared_map *map, const u8 *address)
+// Maps the replacement over the aligned `len` bytes that hold the address.
+static bool replace(const struct shared_map *map, const u8 *address, size_t len)
 {
-	size_t offset = (size_t)(address - (u8 *)map->map) & ~(size_t)(map->block_len - 1);
+	size_t offset = (size_t)(address - (u8 *)map->map) & ~(len - 1);
 
-	return mmap((u8 *)map->map + offset, map->block_len, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_FIXED, replacement_fd, 0) != MAP_FAILED;
+	return mmap((u8 *)map->map + offset, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		    replacement_fd, 0) != MAP_FAILED;
+}
+
+// No part of a huge page can be mapped alone. So all of it is replaced, of which only the first page is there, and then the one
+// that is needed: an access to any other causes the next fault, or makes a system call answer EFAULT, as before.
+static bool replace_page(const struct shared_map *map, const u8 *address)
+{
+	return replace(map, address, page_len) ||
+	       (replace(map, address, map->block_len) && replace(map, address, page_len));
 }
 
 static void fault(int number, siginfo_t *info, void *context)
@@ -44,9 +55,10 @@ static void fault(int number, siginfo_t *info, void *context)
 
 	(void)number;
 	(void)context;
-	if (!map || !replace_block(map, info->si_addr))
+	// first, so that whoever reads from the new page can know
+	__atomic_store_n(&happened, true, __ATOMIC_SEQ_CST);
+	if (!map || !replace_page(map, info->si_addr))
 		_exit(128 + SIGBUS); // not what a front-end shares: a fault of our own
-	__atomic_store_n(&happened, true, __ATOMIC_RELEASE);
 	sys_event_signal(fault_event_fd);
 	errno = error;
 }
@@ -59,7 +71,8 @@ int memory_fault_catch(const struct guest_memory *memory, int event_fd)
 	replacement_fd = sys_int(memfd_create("vhost-multi-gone", MFD_CLOEXEC));
 	if (replacement_fd < 0)
 		return log_errno(replacement_fd, "cannot make a memfd");
-	if (ftruncate(replacement_fd, SHARED_MAP_MAX_BLOCK) != 0)
+	page_len = (size_t)sysconf(_SC_PAGESIZE);
+	if (ftruncate(replacement_fd, (off_t)page_len) != 0)
 		return log_errno(-errno, "cannot size a memfd");
 	guest_memory = memory;
 	fault_event_fd = event_fd;
@@ -87,6 +100,8 @@ void memory_fault_release(void)
 
 bool memory_fault_happened(void)
 {
+	// after what the caller has read; on x86 this costs nothing
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	return __atomic_load_n(&happened, __ATOMIC_RELAXED);
 }
 

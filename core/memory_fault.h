@@ -16,7 +16,8 @@ void memory_fault_watch(unsigned slot, const struct shared_map *map);
 // Back to how it was before.
 void memory_fault_release(void);
 
-// True from the first such access until memory_fault_clear. Any thread.
+// True from the first such access until memory_fault_clear. Who has read guest memory and then is told false has read what the
+// guest has written. Any thread.
 bool memory_fault_happened(void);
 void memory_fault_clear(void);
 

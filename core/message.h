@@ -149,6 +149,8 @@ struct vhost_user_inflight {
 
 enum vhost_user_transfer_direction { VHOST_USER_TRANSFER_SAVE = 0, VHOST_USER_TRANSFER_LOAD = 1 };
 enum vhost_user_transfer_phase { VHOST_USER_TRANSFER_STOPPED = 0 };
+// What is answered: bits 0-7 are not 0 on error, bit 8 says that no fd comes with it.
+enum { VHOST_USER_TRANSFER_ERROR = 1, VHOST_USER_TRANSFER_NO_FD = 0x100 };
 
 struct vhost_user_transfer {
 	u32 direction; // enum vhost_user_transfer_direction

@@ -83,10 +83,25 @@ static void start_on_worker(void *context)
 	vring_wake(&queue->vring); // serve what was made available before the kick fd was watched
 }
 
+// What was left in flight was taken off the ring before us, so its base does not tell of it any more. A device that takes no
+// chains now leaves them in the region.
+static void take_up_left(struct queue *queue)
+{
+	const struct inflight *inflight = &queue->vring.inflight;
+	unsigned before;
+
+	do {
+		before = inflight->left_next;
+		if (inflight_next_left(inflight))
+			process(queue);
+	} while (inflight->left_next > before);
+}
+
 static void stop_on_worker(void *context)
 {
 	struct queue *queue = context;
 
+	take_up_left(queue);
 	unwatch_kick(queue);
 	if (queue->device->ops->queue_stop)
 		queue->device->ops->queue_stop(queue->device, &queue->vring);
@@ -201,4 +216,27 @@ void queue_set_err_fd(struct queue *queue, int fd)
 		worker_call(queue->worker, change_err, &change);
 	else
 		vring_set_err_fd(&queue->vring, fd);
+}
+
+struct broken_question {
+	const struct vring *vring;
+	bool broken;
+};
+
+static void ask_broken(void *context)
+{
+	struct broken_question *question = context;
+
+	question->broken = question->vring->broken;
+}
+
+bool queue_is_broken(const struct queue *queue)
+{
+	struct broken_question question = {.vring = &queue->vring};
+
+	if (queue->running)
+		worker_call(queue->worker, ask_broken, &question);
+	else
+		ask_broken(&question);
+	return question.broken;
 }

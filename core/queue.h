@@ -46,6 +46,9 @@ void queue_reset(struct queue *queue);
 // Stops the ring for good, as the front-end asks: its base. It must be set up anew, in any order.
 u32 queue_take_base(struct queue *queue);
 
+// True if the ring cannot be used any more until it is set up anew.
+bool queue_is_broken(const struct queue *queue);
+
 // Each owns the fd from here on; -1: none. The queue must not run when the kick fd changes. A new call fd is
 // signalled at once if it runs, so that no completion is missed.
 void queue_set_kick_fd(struct queue *queue, int fd);

@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "core/requests_memory.h"
 #include "core/requests_ring.h"
+#include "core/requests_state.h"
 #include "core/requests_track.h"
 
 static int get_features(struct session *session, struct message *message, struct reply *reply)
@@ -36,28 +37,16 @@ static void enable_by_feature(struct session *session, u64 features)
 			session->queues[i].enabled = false;
 }
 
-// All rings as they are when the features have just been negotiated.
-static void disable_rings(struct session *session)
-{
-	bool always =
-		session->features && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES));
-
-	for (unsigned i = 0; i < session->queue_count; i++)
-		session->queues[i].enabled = always;
-}
-
 // vhost-user.rst, "Migration": a front-end turns logging on and off while rings run.
 static bool is_log_change(const struct session *session, u64 features)
 {
 	return session->features && ((features ^ session->features) & ~BIT64(VHOST_F_LOG_ALL)) == 0;
 }
 
-static int set_features(struct session *session, struct message *message, struct reply *reply)
+static int accept_features(struct session *session, u64 features)
 {
-	u64 features = message->payload.u64;
 	u64 unknown = features & ~session_offered_features(session);
 
-	(void)reply;
 	if (unknown)
 		return log_errno(-EINVAL, "SET_FEATURES: bits %#" PRIx64 " were not offered",
 				 unknown);
@@ -77,6 +66,15 @@ static int set_features(struct session *session, struct message *message, struct
 	session->features = features;
 	device_negotiated(session->device, session->workers, features & ~BIT64(VHOST_F_LOG_ALL));
 	return 0;
+}
+
+static int set_features(struct session *session, struct message *message, struct reply *reply)
+{
+	int error = accept_features(session, message->payload.u64);
+
+	(void)reply;
+	session->features_refused = error != 0;
+	return error;
 }
 
 static int get_protocol_features(struct session *session, struct message *message,
@@ -106,27 +104,6 @@ static int set_owner(struct session *session, struct message *message, struct re
 	(void)session;
 	(void)message;
 	(void)reply;
-	return 0;
-}
-
-// vhost-user.rst, VHOST_USER_RESET_OWNER: deprecated; may be ignored or used to disable all rings.
-static int reset_owner(struct session *session, struct message *message, struct reply *reply)
-{
-	(void)message;
-	(void)reply;
-	disable_rings(session);
-	return 0;
-}
-
-// vhost-user.rst, VHOST_USER_RESET_DEVICE: disable all rings and reset the device; memory, fds and ownership stay.
-static int reset_device(struct session *session, struct message *message, struct reply *reply)
-{
-	(void)message;
-	(void)reply;
-	for (unsigned i = 0; i < session->queue_count; i++)
-		queue_take_base(&session->queues[i]);
-	disable_rings(session);
-	device_reset(session->device, session->workers);
 	return 0;
 }
 
@@ -207,7 +184,7 @@ static const struct request request_table[] = {
 	ROW(GET_FEATURES, get_features)},
 	ROW(SET_FEATURES, set_features), PAYLOAD(u64)},
 	ROW(SET_OWNER, set_owner)},
-	ROW(RESET_OWNER, reset_owner), .rings = RINGS_ALL_PAUSED},
+	ROW(RESET_OWNER, request_reset_owner), .rings = RINGS_ALL_PAUSED},
 	ROW(SET_MEM_TABLE, request_set_mem_table),
 		PAYLOAD_BETWEEN(offsetof(struct vhost_user_memory, regions), sizeof(struct vhost_user_memory)),
 		.fds_max = VHOST_USER_MAX_REGIONS, .rings = RINGS_ALL_PAUSED},
@@ -234,12 +211,17 @@ static const struct request request_table[] = {
 	ROW(GET_INFLIGHT_FD, request_get_inflight_fd), NEEDS(INFLIGHT_SHMFD), PAYLOAD_INFLIGHT, .rings = RINGS_ALL_PAUSED},
 	ROW(SET_INFLIGHT_FD, request_set_inflight_fd), NEEDS(INFLIGHT_SHMFD), PAYLOAD_INFLIGHT, .fds_min = 1, .fds_max = 1,
 		.rings = RINGS_ALL_PAUSED},
-	ROW(RESET_DEVICE, reset_device), NEEDS(RESET_DEVICE), .rings = RINGS_ALL_PAUSED},
+	ROW(RESET_DEVICE, request_reset_device), NEEDS(RESET_DEVICE), .rings = RINGS_ALL_PAUSED},
 	ROW(GET_MAX_MEM_SLOTS, request_get_max_mem_slots), NEEDS(CONFIGURE_MEM_SLOTS)},
 	ROW(ADD_MEM_REG, request_add_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),
 		.fds_min = 1, .fds_max = 1, .rings = RINGS_ALL_PAUSED},
 	ROW(REM_MEM_REG, request_rem_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),
 		.fds_max = 1, .rings = RINGS_ALL_PAUSED},
+	ROW(SET_STATUS, request_set_status), NEEDS(STATUS), PAYLOAD(u64)},
+	ROW(GET_STATUS, request_get_status), NEEDS(STATUS)},
+	ROW(SET_DEVICE_STATE_FD, request_set_device_state_fd), NEEDS(DEVICE_STATE), PAYLOAD(transfer),
+		.fds_min = 1, .fds_max = 1},
+	ROW(CHECK_DEVICE_STATE, request_check_device_state), NEEDS(DEVICE_STATE)},
 };
 // clang-format on
 

@@ -139,7 +139,8 @@ int request_take_event_fd(struct message *message, const char *name, bool kick, 
 	int error = sys_int(fcntl(message->fds[0], F_GETFL));
 
 	if (error >= 0)
-		error = sys_int(fcntl(message->fds[0], F_SETFL, error | O_NONBLOCK));
+		// no other flag may stay: the lockdown ends who sets it (core/server.c)
+		error = sys_int(fcntl(message->fds[0], F_SETFL, (error & O_APPEND) | O_NONBLOCK));
 	if (error < 0)
 		return log_errno(error, "%s: the file descriptor cannot be made nonblocking", name);
 	// not before, since even a write of zero to an eventfd whose counter has run over would wait

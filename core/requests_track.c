@@ -87,6 +87,11 @@ int request_set_inflight_fd(struct session *session, struct message *message, st
 	int error = check_inflight(session, "SET_INFLIGHT_FD", asked);
 
 	(void)reply;
+	if (!error && asked->size / asked->queue_count < inflight_min_len(asked->queue_size))
+		error = log_errno(-EINVAL,
+				  "SET_INFLIGHT_FD: %#" PRIx64
+				  " bytes are too few for %u rings of %u",
+				  asked->size, asked->queue_count, asked->queue_size);
 	if (!error &&
 	    (asked->offset % sizeof(u64) || asked->size / asked->queue_count % sizeof(u64)))
 		error = log_errno(-EINVAL,

@@ -15,10 +15,10 @@
 
 const struct syscall_rule server_rules[] = {
 	RULE(recvmsg, "takes messages with their fds; answers of the keeper"),
-	RULE(sendmsg, "replies; asks the keeper"),
+	RULE(sendmsg, "replies"),
 	RULE(epoll_pwait, "waits for messages, front-ends, workers"),
 	RULE(epoll_ctl, "watches the connection and the listener"),
-	RULE(write, "wakes workers, tries eventfds, logs"),
+	RULE(write, "wakes workers, asks the keeper, tries eventfds, logs"),
 	RULE(close, "gives back fds of messages and connections"),
 	RULE(munmap, "guest memory, when the front-end takes it back"),
 	RULE_IF(mmap, "guest memory", ARGUMENT_INT_IS(2, PROT_READ | PROT_WRITE),
@@ -31,10 +31,12 @@ const struct syscall_rule server_rules[] = {
 	RULE_IF(fcntl, "whether a file can be written", ARGUMENT_INT_IS(1, F_GETFL)),
 	RULE_IF(fcntl, "makes a notification fd nonblocking", ARGUMENT_INT_IS(1, F_SETFL),
 		{2, O_NONBLOCK | O_ASYNC | O_DIRECT, O_NONBLOCK}),
+	RULE_IF(fcntl, "takes and gives back the lock on what the device is made of",
+		ARGUMENT_INT_IS(0, RULE_DEVICE_FD), ARGUMENT_INT_IS(1, F_OFD_SETLK)),
 	RULE_IF(accept4, "takes the next front-end", ARGUMENT_INT_IS(0, RULE_LISTENER_FD)),
 	RULE_IF(tgkill, "interrupts a worker that a front-end has made wait",
-		ARGUMENT_INT_IS(2, SIGUSR1)),
-	RULE(rt_sigreturn, "SIGTERM and SIGBUS handlers end"),
+		ARGUMENT_INT_IS(0, RULE_OWN_PID), ARGUMENT_INT_IS(2, SIGUSR1)),
+	RULE(rt_sigreturn, "handlers of SIGTERM, SIGHUP and SIGBUS end"),
 	RULE(exit_group, "ends the process"),
 };
 const size_t server_rule_count = ARRAY_SIZE(server_rules);
@@ -43,29 +45,35 @@ enum {
 	TURN_MESSAGES = 32,	 // handled before signals and other events are looked for
 	CALL_BACK_FIRST_MS = 10, // how long to wait before calling a peer again, doubled each time
 	CALL_BACK_MOST_MS = 1000,
+	HELD_UP_MS = 20, // until a device that is held up is asked again
 	MS_NS = 1000000,
 };
 
-static volatile sig_atomic_t signal_received;
-static int stop_event_fd = -1; // of the one server in this process
+static volatile sig_atomic_t signal_received, refresh_received;
+static int signal_event_fd = -1; // of the one server in this process
 
 // Any thread may be the one that is interrupted: a worker that a front-end has made wait is freed so.
 static void note_signal(int number)
 {
 	int error = errno;
 
-	signal_received = number;
-	sys_event_signal(stop_event_fd);
+	if (number == SIGHUP)
+		refresh_received = true;
+	else
+		signal_received = number;
+	sys_event_signal(signal_event_fd);
 	errno = error;
 }
 
-void server_catch_signals(void)
+void server_catch_signals(const struct device *device)
 {
 	struct sigaction note = {.sa_handler = note_signal};
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
 
 	sigaction(SIGTERM, &note, NULL);
 	sigaction(SIGINT, &note, NULL);
+	if (device->ops->refresh)
+		sigaction(SIGHUP, &note, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); // a front-end's pipe may lose its reader
 }
 
@@ -111,6 +119,7 @@ static void disconnect(struct server *server, int reason)
 
 	event_loop_remove(&server->loop, server->connection.fd, &server->connection_watch);
 	session_reset(&server->session);
+	memory_fault_clear(); // the next front-end has nothing to do with it
 	connection_close(&server->connection);
 	log_info("front-end %s", broken ? "disconnected by us" : "has gone");
 	server->result = broken ? reason : 0;
@@ -199,7 +208,7 @@ static int open_events(struct server *server)
 
 	if (error)
 		return log_errno(error, "cannot make an epoll instance");
-	error = open_event(server, &stop_event_fd, &server->stop_watch, woken);
+	error = open_event(server, &signal_event_fd, &server->signal_watch, woken);
 	if (error)
 		return error;
 	error = open_event(server, &server->device->config_event_fd, &server->config_watch,
@@ -249,13 +258,30 @@ static int seek_front_end(struct server *server)
 	return fd >= 0 ? 0 : wait_ms;
 }
 
+static void refresh_if_asked(struct server *server)
+{
+	if (!refresh_received)
+		return;
+	refresh_received = false;
+	session_refresh(&server->session);
+}
+
+// Sees to what no fd tells of. How long to sleep at most before looking again, in ms; -1: until something is ready.
+static int look_around(struct server *server)
+{
+	refresh_if_asked(server);
+	if (!connection_is_open(&server->connection))
+		return seek_front_end(server);
+	if (server->session.held_up)
+		session_start_queues(&server->session);
+	return server->session.held_up ? HELD_UP_MS : -1;
+}
+
 int server_serve(struct server *server)
 {
 	while (!server->ended && !signal_received) {
-		int wait_ms = -1;
+		int wait_ms = look_around(server);
 
-		if (!connection_is_open(&server->connection))
-			wait_ms = seek_front_end(server);
 		// a listener that cannot accept would only wake us in vain
 		watch_listener(server, !connection_is_open(&server->connection) && wait_ms < 0);
 		if (!server->ended)
@@ -290,7 +316,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->listener_watch.ready = woken;
 	server->connection_watch.ready = connection_ready;
 	server->call_back_ms = CALL_BACK_FIRST_MS;
-	server_catch_signals();
+	server_catch_signals(device);
 	error = open_events(server);
 	if (!error)
 		error = start_workers(server, options);
@@ -327,6 +353,6 @@ void server_fini(struct server *server)
 	close_fd(&server->device->config_event_fd);
 	memory_fault_release();
 	close_fd(&server->fault_event_fd);
-	close_fd(&stop_event_fd);
+	close_fd(&signal_event_fd);
 	event_loop_fini(&server->loop);
 }

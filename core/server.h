@@ -25,7 +25,7 @@ struct server {
 	struct session session;
 	struct connection connection;
 	struct event_loop loop;
-	struct watch listener_watch, connection_watch, config_watch, stop_watch, fault_watch;
+	struct watch listener_watch, connection_watch, config_watch, signal_watch, fault_watch;
 	int fault_event_fd;
 	bool listener_watched;
 	int call_back_ms; // until a peer that we call is called again
@@ -34,12 +34,12 @@ struct server {
 	int result; // of the last connection: 0, or -errno if the front-end broke the protocol
 };
 
-// SIGTERM and SIGINT end server_serve from here on, even if they come before it is called. To be called before anything is
-// made that must not stay behind, such as a socket file.
-void server_catch_signals(void);
+// SIGTERM and SIGINT end server_serve from here on, even if they come before it is called, and SIGHUP has the device look at
+// what it is made of, if it can do that. To be called before anything is made that must not stay behind, such as a socket file.
+void server_catch_signals(const struct device *device);
 
 // Starts the workers and the device on them, and reserves all memory. Device and listener stay the caller's.
-// SIGTERM and SIGINT end server_serve from here on, so there is one server in a process. 0 or -errno, logged.
+// Signals are caught from here on, so there is one server in a process. 0 or -errno, logged.
 must_check int server_init(struct server *server, struct device *device, struct listener *listener,
 			   const struct server_options *options);
 

@@ -87,9 +87,14 @@ int session_init(struct session *session, struct device *device, struct worker *
 	session->log = (struct dirty_log){.event_fd = -1};
 	session->inflight = (struct shared_map){0};
 	session->inflight_fd = -1;
+	session->active = false;
+	session->held_up = false;
 	session->backend_fd = -1;
 	session->features = 0;
 	session->protocol_features = 0;
+	session->features_refused = false;
+	session->status = 0;
+	device_state_init(&session->state, device, workers);
 	error = init_queues(session, workers, worker_count);
 	if (!error)
 		error = make_inflight_region(session);
@@ -123,13 +128,14 @@ u64 session_offered_features(const struct session *session)
 
 u64 session_offered_protocol_features(const struct session *session)
 {
-	u64 features = BIT64(VHOST_USER_PROTOCOL_F_MQ) | BIT64(VHOST_USER_PROTOCOL_F_LOG_SHMFD) |
-		       BIT64(VHOST_USER_PROTOCOL_F_REPLY_ACK) |
-		       BIT64(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |
-		       BIT64(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |
-		       BIT64(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |
-		       BIT64(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |
-		       BIT64(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
+	u64 features =
+		BIT64(VHOST_USER_PROTOCOL_F_MQ) | BIT64(VHOST_USER_PROTOCOL_F_LOG_SHMFD) |
+		BIT64(VHOST_USER_PROTOCOL_F_REPLY_ACK) | BIT64(VHOST_USER_PROTOCOL_F_BACKEND_REQ) |
+		BIT64(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD) |
+		BIT64(VHOST_USER_PROTOCOL_F_RESET_DEVICE) |
+		BIT64(VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS) |
+		BIT64(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT) |
+		BIT64(VHOST_USER_PROTOCOL_F_STATUS) | BIT64(VHOST_USER_PROTOCOL_F_DEVICE_STATE);
 
 	if (session->device->ops->config)
 		features |= BIT64(VHOST_USER_PROTOCOL_F_CONFIG);
@@ -154,11 +160,36 @@ static const struct dirty_log *wanted_log(const struct session *session)
 	return wanted ? &session->log : NULL;
 }
 
+bool session_is_suspended(const struct session *session)
+{
+	for (unsigned i = 0; session->features && i < session->queue_count; i++)
+		if (session->queues[i].started && session->queues[i].enabled)
+			return false;
+	return true;
+}
+
+// Makes the device active exactly while it is not suspended, as far as it can be.
+static void follow_suspension(struct session *session)
+{
+	if (!session_is_suspended(session)) {
+		if (!session->active)
+			session->active = device_activate(session->device) == 0;
+		session->held_up = !session->active;
+	} else if (session->active || session->held_up) {
+		device_deactivate(session->device);
+		session->active = false;
+		session->held_up = false;
+	}
+}
+
 void session_start_queues(struct session *session)
 {
 	const struct dirty_log *log = wanted_log(session);
 
-	for (unsigned i = 0; session->features && i < session->queue_count; i++)
+	if (session->state.begun && !session_is_suspended(session))
+		device_state_cancel(&session->state);
+	follow_suspension(session);
+	for (unsigned i = 0; session->active && i < session->queue_count; i++)
 		queue_start(&session->queues[i], &session->memory, log, session->features);
 	tell_config_change(session);
 }
@@ -180,8 +211,10 @@ bool session_is_running(const struct session *session)
 void session_reset(struct session *session)
 {
 	session_stop_queues(session);
+	device_state_cancel(&session->state);
 	for (unsigned i = 0; i < session->queue_count; i++)
 		queue_reset(&session->queues[i]);
+	follow_suspension(session);
 	guest_memory_clear(&session->memory);
 	dirty_log_close(&session->log);
 	session_attach_inflight(session, 0);
@@ -189,9 +222,18 @@ void session_reset(struct session *session)
 	close_fd(&session->backend_fd);
 	session->features = 0;
 	session->protocol_features = 0;
+	session->features_refused = false;
+	session->status = 0;
 	session->config_changed = false;
 	device_negotiated(session->device, session->workers, 0);
 	device_reset(session->device, session->workers);
+}
+
+void session_refresh(struct session *session)
+{
+	session_stop_queues(session);
+	device_refresh(session->device, session->workers);
+	session_start_queues(session);
 }
 
 void session_config_changed(struct session *session)

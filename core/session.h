@@ -3,6 +3,7 @@
 // a new front-end finds it reset. Control thread.
 #pragma once
 
+#include "core/device_state.h"
 #include "core/queue.h"
 
 struct session {
@@ -17,9 +18,14 @@ struct session {
 	int inflight_fd; // the region that we hand out; sealed, as long as any that we can serve
 	struct shared_map inflight; // the region in use
 	bool config_changed;	    // and the front-end has not been told
+	bool active;		    // the device has what its rings need to run
+	bool held_up;		    // it lacks that for now: session_start_queues asks it again
 	int backend_fd;		    // socket for requests of ours to the front-end; -1: none; owned
 	u64 features;		    // accepted by the driver; 0: not yet
 	u64 protocol_features;	    // accepted by the front-end
+	bool features_refused;	    // the last SET_FEATURES
+	u8 status;		    // the front-end's part of the device status
+	struct device_state state;
 };
 
 // Reserves the device's queues, queue i on worker i % worker_count. 0 or -ENOMEM (logged).
@@ -37,14 +43,19 @@ void session_attach_inflight(struct session *session, unsigned queue_count);
 u64 session_offered_features(const struct session *session);
 u64 session_offered_protocol_features(const struct session *session);
 
-// Starts each ring that has all it needs and does not run yet.
+// Starts each ring that has all it needs and does not run yet, if the device can be active.
 void session_start_queues(struct session *session);
 // Takes all rings back; what the front-end said stays, so that session_start_queues goes on where they were.
 void session_stop_queues(struct session *session);
 bool session_is_running(const struct session *session);
+// vhost-user.rst, "Suspended device state": no ring runs, nor does the front-end want one to.
+bool session_is_suspended(const struct session *session);
 
 // The front-end has gone: stop, unmap, forget.
 void session_reset(struct session *session);
+
+// What the device is made of may have changed: it looks, with all rings stopped for a moment.
+void session_refresh(struct session *session);
 
 // The device's configuration has changed: the front-end is told, if it listens to that and a ring runs.
 void session_config_changed(struct session *session);

@@ -74,8 +74,10 @@ void vring_break(struct vring *vring, const char *format, ...)
 	va_start(arguments, format);
 	vsnprintf(reason, sizeof(reason), format, arguments);
 	va_end(arguments);
-	log_error("ring %u broken: %s; it stays stopped until the driver resets the device",
-		  vring->index, reason);
+	// where guest memory has gone there is no reason but that, which is said once, when the front-end is given up
+	if (!memory_fault_happened())
+		log_error("ring %u broken: %s; it stays stopped until the driver resets the device",
+			  vring->index, reason);
 	signal_front_end(&vring->err_fd);
 }
 
@@ -171,6 +173,10 @@ static void note_order(struct vring *vring, struct chain *chain)
 
 struct chain *vring_taken(struct vring *vring, struct chain *chain, int error, bool *refused)
 {
+	if (unlikely(memory_fault_happened())) { // then it is not the driver who has made it
+		vring_break(vring, "guest memory has gone");
+		error = -EPROTO;
+	}
 	if (error == -EPROTO || error == -ENOBUFS) {
 		chain_release(&vring->pool, chain);
 		if (error == -ENOBUFS)
@@ -416,7 +422,12 @@ int vring_place(struct vring *vring, const struct guest_memory *memory, const st
 	vring->log_used = log && layout->log_used;
 	vring->log_addr = layout->log_addr;
 	error = find_parts(vring, layout);
-	if (error)
+	if (!error)
+		error = vring->packed ? vring_packed_place(vring, layout)
+				      : vring_split_place(vring, layout);
+	if (error != -EPROTO)
 		return error;
-	return vring->packed ? vring_packed_place(vring, layout) : vring_split_place(vring, layout);
+	inflight_distrust(&vring->inflight);
+	vring_break(vring, "what was left in flight cannot be believed");
+	return 0;
 }

@@ -22,8 +22,8 @@ void vring_spend(struct vring *vring, u64 len);
 // Has the core call process_queue again in the worker's next turn.
 void vring_wake(struct vring *vring);
 
-// The ring is unusable because of what the driver wrote there (VIRTIO 1.3, 2.1.2 DEVICE_NEEDS_RESET has no
-// vhost-user counterpart): vring_pop answers NULL from now on and the front-end's err eventfd is signalled.
+// The ring is unusable because of what the driver wrote there (VIRTIO 1.3, 2.1.2 DEVICE_NEEDS_RESET, which
+// GET_STATUS tells): vring_pop answers NULL from now on and the front-end's err eventfd is signalled.
 // Logged once, with the reason.
 printf_like(2, 3) void vring_break(struct vring *vring, const char *format, ...);
 

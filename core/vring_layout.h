@@ -4,7 +4,8 @@
 
 #include "core/vring_setup.h"
 
-// Finds the ring's parts and begins at the base that the layout says, or where the process before us was killed. As vring_place.
+// Begins at the base that the layout says, or where the process before us was killed. -EINVAL as vring_place; -EPROTO, logged, if
+// what is left in flight cannot be believed.
 must_check int vring_split_place(struct vring *vring, const struct vring_layout *layout);
 must_check int vring_packed_place(struct vring *vring, const struct vring_layout *layout);
 

@@ -267,6 +267,20 @@ static bool load_base(struct vring *vring, u32 base)
 	return vring->last_avail < vring->num && vring->used_next < vring->num;
 }
 
+// Moves over the `descs` entries of all that was left in flight. The process before us may have written answers there behind a
+// first one of which it did not tell; the driver would take them for ours when it comes to their entries.
+static void take_back_untold(struct vring *vring, u16 descs)
+{
+	for (u16 i = 0; i < descs; i++) {
+		struct pvirtq_desc *desc = &vring->ring[vring->last_avail];
+
+		le16_store(&desc->flags,
+			   vring->avail_wrap ? PVIRTQ_DESC_F_AVAIL : PVIRTQ_DESC_F_USED);
+		vring_log_host(vring, desc, sizeof(*desc));
+		advance(&vring->last_avail, &vring->avail_wrap, 1, vring->num);
+	}
+}
+
 int vring_packed_place(struct vring *vring, const struct vring_layout *layout)
 {
 	bool recovered = false;
@@ -275,20 +289,18 @@ int vring_packed_place(struct vring *vring, const struct vring_layout *layout)
 
 	if (!load_base(vring, layout->base))
 		return -EINVAL;
+	vring->batch_descs = 0;
+	vring->notify_off = false;
 	if (vring->inflight.region)
 		error = inflight_packed_start(&vring->inflight, vring->num, vring->ring,
 					      &vring->used_next, &vring->used_wrap, &descs,
 					      &recovered);
-	if (error)
-		return error;
 	if (recovered) {
 		vring->last_avail = vring->used_next;
 		vring->avail_wrap = vring->used_wrap;
-		advance(&vring->last_avail, &vring->avail_wrap, descs, vring->num);
+		take_back_untold(vring, descs);
 	}
-	vring->batch_descs = 0;
-	vring->notify_off = false;
-	return 0;
+	return error;
 }
 
 u32 vring_base(const struct vring *vring)

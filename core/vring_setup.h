@@ -77,7 +77,7 @@ struct vring {
 	bool in_order;
 	u16 *order; // their heads
 	unsigned order_size;
-	u32 order_first, order_next;
+	u64 order_first, order_next;
 
 	unsigned index;
 	struct worker *worker;
@@ -108,9 +108,9 @@ struct vring_parts {
 };
 struct vring_parts vring_parts(u16 num, bool packed);
 
-// Places the ring in guest memory and takes up what the process before has left in flight. log NULL: nothing need be logged.
-// -EINVAL or -EPROTO if a part is misaligned, the base or the size is none, or what is left in flight cannot be believed, the latter
-// logged; -EFAULT if a part is not in one region.
+// Places the ring in guest memory and takes up what the process before has left in flight; if that cannot be believed the ring
+// is broken. log NULL: nothing need be logged. -EINVAL if a part is misaligned, the base or the size is none, or the region of
+// chains in flight is too small for it; -EFAULT if a part is not in one region.
 must_check int vring_place(struct vring *vring, const struct guest_memory *memory,
 			   const struct dirty_log *log, const struct vring_layout *layout,
 			   u64 features);

@@ -235,8 +235,6 @@ int vring_split_place(struct vring *vring, const struct vring_layout *layout)
 		return -EINVAL;
 	if (vring->inflight.region)
 		error = inflight_split_start(&vring->inflight, vring->num, used_idx, &recovered);
-	if (error)
-		return error;
 	vring->last_avail = (u16)layout->base;
 	if (recovered) // whatever the front-end believes: what was taken is answered or left
 		vring->last_avail = (u16)(used_idx + vring->inflight.left_count);
@@ -244,5 +242,5 @@ int vring_split_place(struct vring *vring, const struct vring_layout *layout)
 	vring->used_next = used_idx;
 	vring->used_published = used_idx;
 	vring->notify_off = false;
-	return 0;
+	return error;
 }

@@ -16,10 +16,11 @@ enum { PATIENCE_MS = 200, INTERRUPT_SIGNAL = SIGUSR1 };
 const struct syscall_rule worker_rules[] = {
 	RULE(epoll_pwait, "waits for kicks"),
 	RULE(epoll_ctl, "watches kick eventfds as rings start and stop"),
-	RULE(write, "signals eventfds, logs"),
+	RULE(read, "the device's state as a front-end sends it, what a device watches"),
+	RULE(write, "signals eventfds, logs, sends the device's state"),
 	RULE(close, "gives back a ring's eventfds"),
 	RULE(clock_gettime, "where the vDSO cannot tell the time"),
-	RULE(rt_sigreturn, "SIGTERM and SIGBUS handlers end"),
+	RULE(rt_sigreturn, "handlers of SIGTERM, SIGHUP and SIGBUS end"),
 	RULE(exit_group, "the SIGBUS handler gives up"),
 	RULE_IF(mmap, "a page for guest memory that has gone",
 		ARGUMENT_INT_IS(2, PROT_READ | PROT_WRITE),

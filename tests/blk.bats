@@ -307,6 +307,7 @@ print("locked", flush=True); time.sleep(30)' "$image" >"$folder/holder" 3>&- &
 	until_true grep -q locked "$folder/holder"
 	fails 3 'in use by another process' "$bin" blk --socket "$socket" --path "$image"
 	kill "$holder"
+	wait "$holder" || true
 	serve
 	stop
 }
@@ -340,18 +341,22 @@ print("locked", flush=True); time.sleep(30)' "$image" >"$folder/holder" 3>&- &
 	[ -z "${failed:-}" ]
 }
 
+two_threads_on_cpu_0() {
+	[ "$(grep -h Cpus_allowed_list "/proc/$pid/task/"*/status | grep -c '[[:space:]]0$')" -ge 2 ]
+}
+
 @test "blk: --workers and --cpus" {
 	for workers in 1 2 4; do
 		serve --num-queues 4 --workers $workers
-		[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" = $((workers + 1)) ]
+		until_true has_threads $((workers + 1))
 		client --queues 4 profile "$socket"
 		stop
 	done
 	serve --num-queues 1 --workers 8
-	[ "$(find "/proc/$pid/task" -mindepth 1 -maxdepth 1 | wc -l)" = 2 ]
+	until_true has_threads 2
 	stop
 	serve --workers 2 --cpus 0
-	[ "$(grep -h Cpus_allowed_list "/proc/$pid/task/"*/status | grep -c '[[:space:]]0$')" -ge 2 ]
+	until_true two_threads_on_cpu_0
 	stop
 	fails 1 'cannot start worker 0; see --cpus' "$bin" blk --socket "$socket" --path "$image" --cpus 120
 }

@@ -57,6 +57,11 @@ guest_heard() { # TEXT
 	until_true grep -qF -- "$1" "$folder/guest"
 }
 
+# FILE is there as soon as the command succeeds.
+mark_when() { # FILE COMMAND...
+	{ until_true "${@:2}" && touch "$1"; } 3>&- &
+}
+
 # A client is connected to the socket of a port.
 client_there() { # SOCKET
 	grep -qE " 03 +[0-9]+ $1\$" /proc/net/unix
@@ -144,10 +149,10 @@ memory() {
 }
 
 @test "stdio on pipes" {
-	"$bin" console --socket "$socket" --port type=stdio < <(echo typed; sleep 3) >"$folder/out" 2>>"$log" 3>&- &
+	"$bin" console --socket "$socket" --port type=stdio < <(echo typed; sleep 10) >"$folder/out" 2>>"$log" 3>&- &
 	pid=$!
 	until_true listening "$socket"
-	echo printed | guest "$socket" >"$folder/guest"
+	echo printed | guest --bytes 6 "$socket" >"$folder/guest"
 	[ "$(cat "$folder/guest")" = typed ]
 	until_true grep -qx printed "$folder/out"
 	stop
@@ -157,7 +162,7 @@ memory() {
 	echo before >"$folder/out"
 	printf 'from a file' >"$folder/in"
 	serve_console --port "type=file,path=$folder/out,input=$folder/in"
-	[ "$(echo after | guest "$socket")" = 'from a file' ]
+	[ "$(echo after | guest --bytes 11 "$socket")" = 'from a file' ]
 	[ "$(cat "$folder/out")" = $'before\nafter' ]
 	stop
 }
@@ -165,10 +170,10 @@ memory() {
 @test "fifo: readers and writers come and go" {
 	serve_console --port "type=fifo,path=$folder/out,input=$folder/in"
 	echo nobody is there | guest "$socket"
-	[ "$(timeout 5 head -n 1 "$folder/out")" = 'nobody is there' ]
+	[ "$(timeout 30 head -n 1 "$folder/out")" = 'nobody is there' ]
 	guest_later --echo
 	for text in one two; do
-		timeout 5 sed "/$text/q" "$folder/out" >"$folder/read" 3>&- &
+		timeout 30 sed "/$text/q" "$folder/out" >"$folder/read" 3>&- &
 		reader=$!
 		echo $text >"$folder/in"
 		wait $reader
@@ -182,7 +187,7 @@ memory() {
 	launch "$bin" console --socket "$socket" --port type=fd,path=5,input=6
 	exec 5>&- 6<&-
 	until_true listening "$socket"
-	[ "$(echo written | guest "$socket")" = inherited ]
+	[ "$(echo written | guest --bytes 10 "$socket")" = inherited ]
 	[ "$(cat "$folder/out")" = written ]
 	stop
 }
@@ -207,7 +212,8 @@ on_terminal() { # STEP...
 
 @test "stdio on a terminal: what else is typed is the guest's, a doubled Ctrl-] too" {
 	guest_later --bytes 5
-	on_terminal 'send:\^\^a\^' sleep:100 'send:b\^\^' sleep:1000 'send:\^q' exit:0
+	mark_when "$folder/ended" exited "$guest"
+	on_terminal 'send:\^\^a\^' sleep:100 'send:b\^\^' "await:$folder/ended" 'send:\^q' exit:0
 	guest_ends
 	[ "$(tr '\035' ']' <"$folder/guest")" = ']a]b]' ]
 }
@@ -219,9 +225,9 @@ on_terminal() { # STEP...
 
 @test "stdio on a terminal: it has the terminal's size, and follows it" {
 	guest_later --print --linger 60000
-	on_terminal resize:111x37 'sleep:500' 'send:\^q' exit:0
-	guest_heard 'config cols 80 rows 24 ports 1'
-	guest_heard 'config cols 111 rows 37 ports 1'
+	mark_when "$folder/before" grep -qF 'config cols 80 rows 24 ports 1' "$folder/guest"
+	mark_when "$folder/after" grep -qF 'config cols 111 rows 37 ports 1' "$folder/guest"
+	on_terminal "await:$folder/before" resize:111x37 "await:$folder/after" 'send:\^q' exit:0
 }
 
 # ---- what goes with the output ----
@@ -289,11 +295,12 @@ on_terminal() { # STEP...
 	serve_console
 	guest_later --echo
 	host "unix:$console" 'send:x' 'expect:x'
-	fds=$(find "/proc/$pid/fd" -mindepth 1 | wc -l)
+	until_true not client_there "$console"
+	fds=$(fd_count)
 	for i in {1..200}; do
 		host "unix:$console" "send:<$i>" "expect:<$i>"
 	done
-	until_true test "$(find "/proc/$pid/fd" -mindepth 1 | wc -l)" = "$fds"
+	until_true fds_are "$fds"
 	stop
 }
 
@@ -316,10 +323,11 @@ on_terminal() { # STEP...
 	taken=$(cat "$folder/guest")
 	echo "$taken bytes taken while nobody read"
 	[ "$taken" -lt 1000000 ]
-	guest_later --ports 2 --flood 4000
+	guest_later --ports 2 --flood 60000
 	touch "$folder/go"
 	wait "$reader"
-	guest_ends
+	kill -KILL "$guest"
+	guest_ends || true
 	[ "$(tr -d '0-9\n' <"$folder/got" | wc -c)" = 0 ]
 	stop
 }
@@ -331,9 +339,8 @@ on_terminal() { # STEP...
 	host "unix:$folder/two" sleep:300 echo:1048576:3
 	kill -KILL "$guest"
 	guest_ends || true
-	SECONDS=0
-	guest --ports 2 --print "$socket" </dev/null 2>&1 | grep -q DEVICE_ADD
-	((SECONDS <= 1))
+	guest_later --ports 2 --print --linger 60000
+	guest_heard DEVICE_ADD
 	touch "$folder/go"
 	wait "$reader" # it was still there
 	stop
@@ -342,8 +349,7 @@ on_terminal() { # STEP...
 @test "drop: the guest goes on, what the reader misses is counted, the newest comes through" {
 	serve_console --port "type=unix,path=$console,drop"
 	client_later "$console" "await:$folder/go" 'expect:the end'
-	guest --flood 500 "$socket" >"$folder/taken"
-	[ "$(cat "$folder/taken")" -gt 4000000 ]
+	head -c 8M /dev/zero | guest "$socket"
 	echo the end | guest "$socket"
 	touch "$folder/go"
 	wait "$reader"
@@ -354,17 +360,16 @@ on_terminal() { # STEP...
 
 @test "nobody there: a console's guest never waits" {
 	serve_console
-	guest --flood 300 "$socket" >"$folder/taken"
-	[ "$(cat "$folder/taken")" -gt 4000000 ]
+	head -c 8M /dev/zero | guest "$socket"
 	stop
 }
 
 stalled_memory() {
 	local seconds=${STALL_SECONDS:-4} before after
 	client_later "$console" "await:$folder/go"
-	guest --flood 500 "$socket"
+	guest --flood 1000 "$socket"
 	before=$(memory)
-	guest --flood $((seconds * 1000 - 500)) "$socket"
+	guest --flood $((seconds * 1000 - 1000)) "$socket"
 	after=$(memory)
 	echo "$before kB of memory, after $seconds s of output $after kB"
 	((after <= before + 16))
@@ -403,7 +408,8 @@ stalled_memory() {
 
 @test "multiport: the size in the other order, for drivers that take it so" {
 	serve_console --port type=null,console --port type=null,name=two --size 90x30 --resize-order rows-cols
-	guest --ports 2 --print "$socket" </dev/null 2>&1 | grep -qx 'port 0 RESIZE 1 30 90'
+	guest_later --ports 2 --print --linger 60000
+	guest_heard 'port 0 RESIZE 1 30 90'
 	stop
 }
 
@@ -411,7 +417,7 @@ stalled_memory() {
 	serve_console --port type=null,console --port "type=unix,path=$folder/two,name=two"
 	client_later "$folder/two" 'send:kept' "await:$folder/go"
 	[ -z "$(guest --ports 2 --port 1 --quiet-open "$socket" </dev/null)" ]
-	[ "$(guest --ports 2 --port 1 "$socket" </dev/null)" = kept ]
+	[ "$(guest --ports 2 --port 1 --bytes 4 "$socket" </dev/null)" = kept ]
 	touch "$folder/go"
 	stop
 }
@@ -443,7 +449,7 @@ stalled_memory() {
 refused() { # MESSAGE OPTION...
 	local message=$1
 	shift
-	run -3 timeout 5 "$bin" console --socket "$socket" "$@" </dev/null
+	run -3 timeout 30 "$bin" console --socket "$socket" "$@" </dev/null
 	echo "$output"
 	[[ $output == *"$message"* ]]
 	[ ! -e "$socket" ]

@@ -185,7 +185,7 @@ input() { # ENGINE...
 	input sync direct
 }
 
-@test "O17: SET_STATUS while it is not offered" {
+@test "O17: a status of more than a byte, or FEATURES_OK without accepted features" {
 	input sync
 }
 
@@ -205,7 +205,11 @@ input() { # ENGINE...
 	input sync
 }
 
-@test "O23: SET_DEVICE_STATE_FD while it is not offered" {
+@test "O23: a transfer of the state with an odd fd, direction or phase, or while a ring runs" {
+	input sync
+}
+
+@test "O24: a state that is forged, cut off, too long, or never comes to its end" {
 	input sync
 }
 

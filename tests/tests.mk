@@ -5,17 +5,17 @@ FRONTEND := $(wildcard tests/frontend/*.c)
 UNIT := $(basename $(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 # What runs on more than one thread is built and run again under ThreadSanitizer.
-TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_requests_ring test_server test_server_client test_blk_transfer),$(UNIT))
+TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_requests_ring test_requests_state test_device_state test_server test_server_client test_blk_transfer),$(UNIT))
 PROGRAM_SOURCES := $(wildcard tests/frontend/bin/*.c tests/bench/*.c tests/sandbox/bin/*.c)
 PROGRAMS := $(addprefix $B/tests/,$(basename $(notdir $(PROGRAM_SOURCES)))) $B/tests/hostile $B/tests/sandbox-probe
 
 check: ## everything: build, lint, unit tests, bats, guests
-	+$Qscripts/run-checks $B/check all lint unit bats guest
+	+$Qscripts/run-checks $B/check all lint unit fuzz-short bats guest
 
 unit: $(UNIT:%=$B/san/%) $(TSAN_TESTS:%=$B/tsan/%) ## unit tests under ASan + UBSan, those with threads also under TSan
 	$Qscripts/run-unit $B/check/unit.tap $^
 
-bats: all $(PROGRAMS) ## tests of build/vhost-multi from outside
+bats: all $(PROGRAMS) $B/crash/vhost-multi ## tests of build/vhost-multi from outside
 	$Qscripts/run-bats $B/check/bats.tap $(wildcard tests/*.bats)
 
 guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux
@@ -23,6 +23,9 @@ guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux
 
 bench: all $(PROGRAMS) ## speed, side by side with qemu-storage-daemon
 	$Qtests/bench/run
+
+bench-rng: all ## speed of a guest's /dev/hwrng, side by side with QEMU's own devices
+	$Qtests/bench/rng
 
 demo: all ## a guest boots, uses a disk, and the host verifies what it wrote
 	$Qscripts/demo
@@ -52,6 +55,42 @@ $B/tests/sandbox-probe: $(call objects,product,$(SANDBOX_PROBE) $(LIBRARY)) $B/p
 	$(call say,LD,$@)
 	$(link_product)
 
+# The product as it is, but for the places where it can be told to die.
+$B/crash/vhost-multi: $(call objects,crash,$(SOURCES)) $B/crash/flags
+	$(call say,LD,$@)
+	$(link_product)
+
+# ---- fuzz: libFuzzer on the core and the applets, on one thread (tests/fuzz/worker.c)
+
+FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_LIBRARY := $(filter-out core/worker.c core/server.c applets/common.c seccomp/% jail/%,$(LIBRARY)) \
+	$(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c)) tests/unit/echo.c tests/unit/unit.c
+FUZZ_WRAP := -Wl,--wrap=mmap,--wrap=munmap,--wrap=vring_pop,--wrap=vring_push
+
+FUZZ_SHORT_SECONDS ?= 15
+FUZZ_COVERED := $(filter-out %.h,$(wildcard core/requests*.c core/chain.c core/vring*.c core/connection.c core/inflight.c))
+
+fuzz: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## libFuzzer, FUZZ_SECONDS=60 or FUZZ_RUNS=N for each target; goes on where it was
+	$Qtests/fuzz/run $B/check/fuzz.tap $B/fuzz $^
+
+fuzz-short: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## libFuzzer for a short while, from the corpus in the tree
+	$QKEEP=0 FUZZ_RUNS= FUZZ_SECONDS=$(FUZZ_SHORT_SECONDS) tests/fuzz/run $B/check/fuzz-short.tap $B/fuzz $^
+
+fuzz-coverage: $(FUZZ_TARGETS:%=$B/coverage/fuzz-%) ## which lines of the core the corpus reaches; SHOW=1: which not
+	$Qtests/fuzz/coverage $B/fuzz "$^" $(FUZZ_COVERED)
+
+fuzz-merge: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## chooses the corpus in the tree anew out of what make fuzz found
+	$Qtests/fuzz/merge $B/fuzz $^
+
+define fuzz_flavour
+$B/$(1)/fuzz-%: $B/$(1)/tests/fuzz/fuzz_%.o $(call objects,$(1),$(FUZZ_LIBRARY) $(FRONTEND))
+	$$(call say,LD,$$@)
+	$$Q$$(CC_$(1)) $$(CFLAGS_$(1)) -fsanitize=fuzzer $$(FUZZ_WRAP) $$(CFLAGS) -o $$@ $$^ $$(LDLIBS) -lcmocka
+endef
+$(foreach f,fuzz coverage,$(eval $(call fuzz_flavour,$f)))
+# What counts as news to libFuzzer is what happens in the product, not in its driver.
+$B/fuzz/tests/% $B/coverage/tests/%: EXTRA = -fno-sanitize=fuzzer-no-link
+
 # The whole program under ASan + UBSan, to run by hand.
 $B/san/vhost-multi: $(call objects,san,$(SOURCES))
 	$(call say,LD,$@)
@@ -69,4 +108,4 @@ $B/tidy/%.ok: $B/san/%.o %.c .clang-tidy
 	$Qmkdir -p $(@D) && clang-tidy --quiet $*.c -- $(CFLAGS_tests) -include generated/version.h 2> >(grep -v 'warnings\? generated' >&2)
 	$Qtouch $@
 
-.PHONY: check unit bats guest bench demo lint tidy
+.PHONY: check unit fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy

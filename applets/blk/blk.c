@@ -13,7 +13,7 @@ enum { MIN_DEFAULT_QUEUES = 16, MOST_SEGMENTS = 126 };
 
 struct blk_options {
 	const char *path, *serial;
-	bool read_only, direct;
+	bool read_only, direct, lock_handover;
 	unsigned cache, discard, lock, engine;
 	u64 block_size, num_queues, queue_size;
 };
@@ -42,6 +42,9 @@ static const struct option blk_option_table[] = {
 	{.name = "lock", .type = OPTION_CHOICE, .choices = "off|shared|exclusive|auto", .initial = "auto",
 	 .help = "auto: one writer or many readers",
 	 .offset = offsetof(struct blk_options, lock)},
+	{.name = "lock-handover", .type = OPTION_FLAG,
+	 .help = "hold the lock only while rings run, to migrate",
+	 .offset = offsetof(struct blk_options, lock_handover)},
 	{.name = "engine", .type = OPTION_CHOICE, .choices = "auto|uring|sync", .initial = "auto",
 	 .help = "how the disk is read and written",
 	 .offset = offsetof(struct blk_options, engine)},
@@ -146,11 +149,14 @@ static int blk_config_write(struct device *device, size_t offset, const u8 *data
 {
 	struct blk *blk = blk_of(device);
 	bool write_cache = len > 0 && *data != 0;
+	int error = 0;
 
 	if (offset != offsetof(struct virtio_blk_config, writeback) || len != 1)
 		return -EINVAL; // not logged: the guest may do so as often as it likes
-	if (!write_cache && blk->medium.fd >= 0 && fdatasync(blk->medium.fd) != 0)
-		return log_errno(-errno, "cannot flush the disk to turn its write cache off");
+	if (!write_cache && blk->medium.fd >= 0)
+		error = sys_int(fdatasync(blk->medium.fd));
+	if (error)
+		return log_errno(error, "cannot flush the disk to turn its write cache off");
 	blk->write_cache = write_cache;
 	decide_sync_writes(blk);
 	return 0;
@@ -163,6 +169,79 @@ static void blk_reset(struct device *device)
 
 	blk->write_cache = blk->write_cache && blk->configured_write_cache;
 	decide_sync_writes(blk);
+}
+
+// For migration: what the driver has set.
+struct blk_state {
+	u8 writeback;
+};
+
+static size_t blk_save(const struct device *device, u8 *state, size_t size)
+{
+	const struct blk_state saved = {.writeback = blk_of_const(device)->write_cache};
+
+	assert(size >= sizeof(saved));
+	memcpy(state, &saved, sizeof(saved));
+	return sizeof(saved);
+}
+
+static int blk_load(struct device *device, const u8 *state, size_t len)
+{
+	struct blk *blk = blk_of(device);
+	struct blk_state saved;
+
+	if (len != sizeof(saved))
+		return log_errno(-EINVAL, "the disk's state has %zu bytes, not %zu", len,
+				 sizeof(saved));
+	memcpy(&saved, state, sizeof(saved));
+	if (saved.writeback > 1)
+		return log_errno(-EINVAL, "the disk's state has writeback %u", saved.writeback);
+	blk->write_cache = saved.writeback;
+	decide_sync_writes(blk);
+	return 0;
+}
+
+// The size may have changed; what else is known of the medium has not.
+static void blk_refresh(struct device *device)
+{
+	struct blk *blk = blk_of(device);
+	u64 len = blk->len;
+	int error = blk->medium.fd >= 0 ? medium_measure(&blk->medium, blk->block_size, &len) : 0;
+
+	if (error) {
+		log_errno(error, "cannot find the end of the disk, which stays at %llu bytes",
+			  (unsigned long long)len);
+		return;
+	}
+	log_info("disk %s %llu bytes", len == blk->len ? "is still" : "is now",
+		 (unsigned long long)len);
+	if (len == blk->len)
+		return;
+	blk->len = len;
+	device_config_changed(device);
+}
+
+static int blk_activate(struct device *device)
+{
+	struct blk *blk = blk_of(device);
+	int error = blk->lock_handover ? medium_lock(&blk->medium) : 0;
+
+	if (error && !blk->lock_awaited)
+		log_warning("waits for the lock of the disk: %s",
+			    error == -EAGAIN ? "another process has it" : strerror(-error));
+	if (!error && blk->lock_awaited)
+		log_info("has the lock of the disk now");
+	blk->lock_awaited = error != 0;
+	return error;
+}
+
+static void blk_deactivate(struct device *device)
+{
+	struct blk *blk = blk_of(device);
+
+	if (blk->lock_handover)
+		medium_unlock(&blk->medium);
+	blk->lock_awaited = false;
 }
 
 static void blk_worker_free(struct blk_worker *blk_worker)
@@ -219,6 +298,7 @@ static void blk_queue_stop(struct device *device, struct vring *vring)
 }
 
 static const struct device_ops blk_ops = {
+	.type = VIRTIO_ID_BLOCK,
 	.queue_count = blk_queue_count,
 	.queue_size = blk_queue_size,
 	.features = blk_features,
@@ -227,6 +307,11 @@ static const struct device_ops blk_ops = {
 	.config = blk_config,
 	.config_write = blk_config_write,
 	.reset = blk_reset,
+	.save = blk_save,
+	.load = blk_load,
+	.refresh = blk_refresh,
+	.activate = blk_activate,
+	.deactivate = blk_deactivate,
 	.worker_start = blk_worker_start,
 	.worker_stop = blk_worker_stop,
 	.process_queue = blk_process_queue,
@@ -301,6 +386,8 @@ static int check_options(const struct blk_options *options)
 	if (!is_power_of_two(options->queue_size))
 		return log_errno(-EINVAL, "--queue-size %llu is not a power of two",
 				 (unsigned long long)options->queue_size);
+	if (options->lock_handover && options->lock == MEDIUM_LOCK_OFF)
+		return log_errno(-EINVAL, "--lock-handover: with --lock off there is no lock");
 	if (strlen(options->serial) > VIRTIO_BLK_ID_BYTES)
 		return log_errno(-EINVAL, "--serial %s is longer than %d bytes", options->serial,
 				 VIRTIO_BLK_ID_BYTES);
@@ -313,6 +400,7 @@ static void set_range_limits(struct blk *blk, const struct blk_options *options)
 	bool cheap = medium->can_zero || medium->fd < 0;
 
 	blk->device.main_fd = medium->fd;
+	blk->lock_handover = options->lock_handover && medium->fd >= 0;
 	blk->device.kernel_threads = blk->engine == &blk_engine_uring;
 	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
 		       (medium->can_punch || medium->fd < 0);
@@ -325,7 +413,8 @@ static int set_up(struct blk *blk, const struct blk_options *options)
 	const struct medium_options medium = {.path = options->path,
 					      .read_only = options->read_only,
 					      .direct = options->direct,
-					      .lock = (enum medium_lock)options->lock};
+					      .lock = (enum medium_lock)options->lock,
+					      .lock_handover = options->lock_handover};
 	int error = medium_open(&blk->medium, &medium);
 
 	if (error)

@@ -46,8 +46,10 @@ struct blk {
 	const char *serial;
 	unsigned num_queues, queue_size;
 	u32 block_size; // bytes
-	u64 len;	// bytes of whole blocks
+	u64 len;	// bytes of whole blocks; only written while no ring runs
 	bool read_only, discard;
+	bool lock_handover; // it is locked while it is active alone
+	bool lock_awaited;  // which has been said
 	u32 max_zeroes_len; // bytes of one write-zeroes segment
 	unsigned max_zeroes_segments;
 	bool configured_write_cache;

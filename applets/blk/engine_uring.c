@@ -200,18 +200,20 @@ bool blk_engine_uring_works(void)
 	return true;
 }
 
-// From here on the ring does these four things to the disk, and nothing else to anything.
-static int restrict_ring(struct io_uring *ring)
+// From here on the ring does these four things to the disk, or two if it is read-only, and nothing else to anything.
+static int restrict_ring(struct io_uring *ring, bool read_only)
 {
 	struct io_uring_restriction allowed[] = {
-		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
-		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
-		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
-		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
 		{.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED, .sqe_flags = IOSQE_FIXED_FILE},
 		{.opcode = IORING_RESTRICTION_SQE_FLAGS_REQUIRED, .sqe_flags = IOSQE_FIXED_FILE},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+		{.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FALLOCATE},
 	};
-	int error = io_uring_register_restrictions(ring, allowed, ARRAY_SIZE(allowed));
+	const unsigned writing = 2; // the last ones
+	int error = io_uring_register_restrictions(
+		ring, allowed, (unsigned)ARRAY_SIZE(allowed) - (read_only ? writing : 0));
 
 	return error ? error : io_uring_enable_rings(ring);
 }
@@ -228,7 +230,7 @@ static int prepare_ring(struct uring *uring, const struct blk_worker *worker)
 	if (!error)
 		error = io_uring_register_files(&uring->ring, &worker->blk->medium.fd, 1);
 	if (!error)
-		error = restrict_ring(&uring->ring);
+		error = restrict_ring(&uring->ring, worker->blk->read_only);
 	if (!error)
 		error = worker_watch(worker->worker, uring->event_fd, EPOLLIN | EPOLLET,
 				     &uring->watch);

@@ -13,14 +13,12 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
-#include <time.h>
 
 #include "applets/options.h"
 #include "core/log.h"
 #include "core/sys.h"
 
 enum { MIN_BLOCK = 512, MAX_BLOCK = 65536, PAGE = 4096 };
-enum { LOCK_TRIES = 20, LOCK_RETRY_NS = 25 * 1000 * 1000 };
 
 static int open_memory(struct medium *medium, u64 len)
 {
@@ -113,45 +111,6 @@ static int learn_block_device(struct medium *medium, const struct stat *file)
 	return 0;
 }
 
-// Locks of the open file description, as other virtual machine software uses them too. The kernel may take a
-// moment to let go of the lock of a process that has just ended.
-static int try_lock(int fd, short type)
-{
-	struct flock lock = {.l_whence = SEEK_SET, .l_type = type};
-	const struct timespec moment = {.tv_nsec = LOCK_RETRY_NS};
-	int error = 0;
-
-	for (int i = 0; i < LOCK_TRIES; i++) {
-		error = sys_int(fcntl(fd, F_OFD_SETLK, &lock));
-		if (error != -EAGAIN && error != -EACCES)
-			return error;
-		nanosleep(&moment, NULL);
-	}
-	return error;
-}
-
-static int lock_medium(const struct medium *medium, const struct medium_options *options)
-{
-	bool shared = options->lock == MEDIUM_LOCK_SHARED ||
-		      (options->lock == MEDIUM_LOCK_AUTO && options->read_only);
-	int error;
-
-	if (options->lock == MEDIUM_LOCK_OFF)
-		return 0;
-	if (!shared && options->read_only)
-		return log_errno(-EINVAL,
-				 "--lock exclusive needs a disk that can be written; leave "
-				 "out --read-only");
-	error = try_lock(medium->fd, shared ? F_RDLCK : F_WRLCK);
-	if (error == -EAGAIN || error == -EACCES)
-		return log_errno(-EBUSY,
-				 "%s is in use by another process; stop that, or use "
-				 "--read-only on both sides, or --lock off",
-				 options->path);
-	return error ? log_errno(error, "cannot lock %s; --lock off does without", options->path)
-		     : 0;
-}
-
 static int open_file(struct medium *medium, const struct medium_options *options)
 {
 	// O_NONBLOCK while we do not know what it is: a FIFO would wait for its writer
@@ -180,7 +139,7 @@ static int open_file(struct medium *medium, const struct medium_options *options
 	if (medium->direct)
 		medium->logical_block =
 			block_size_or(try_direct_block(medium->fd), medium->logical_block);
-	return lock_medium(medium, options);
+	return medium_lock_at_open(medium, options);
 }
 
 // An allocation behind the end of a file changes nothing, but tells whether it can be done.
@@ -188,6 +147,19 @@ static bool try_allocate(const struct medium *medium, int mode)
 {
 	return fallocate(medium->fd, mode | FALLOC_FL_KEEP_SIZE,
 			 (off_t)((medium->len + PAGE - 1) & ~(u64)(PAGE - 1)), PAGE) == 0;
+}
+
+// The same of zeroes, for which blocks are taken. Not every file system gives them back by a hole behind the end; to set the length
+// that the file has makes it do so.
+static bool try_zero_range(const struct medium *medium, const struct stat *before)
+{
+	bool can = try_allocate(medium, FALLOC_FL_ZERO_RANGE);
+	struct stat after;
+
+	if (can && fstat(medium->fd, &after) == 0 && after.st_blocks > before->st_blocks &&
+	    ftruncate(medium->fd, after.st_size) != 0)
+		log_debug("4 KiB stay allocated behind the end of the disk");
+	return can;
 }
 
 static void learn_allocation(struct medium *medium)
@@ -203,11 +175,7 @@ static void learn_allocation(struct medium *medium)
 		return;
 	}
 	medium->can_punch = try_allocate(medium, FALLOC_FL_PUNCH_HOLE);
-	medium->can_zero =
-		medium->in_memory ? medium->can_punch : try_allocate(medium, FALLOC_FL_ZERO_RANGE);
-	// what ZERO_RANGE has allocated behind the end goes again
-	if (medium->can_zero && !medium->in_memory)
-		try_allocate(medium, FALLOC_FL_PUNCH_HOLE);
+	medium->can_zero = medium->in_memory ? medium->can_punch : try_zero_range(medium, &file);
 }
 
 int medium_open(struct medium *medium, const struct medium_options *options)
@@ -231,11 +199,9 @@ int medium_open(struct medium *medium, const struct medium_options *options)
 
 void medium_close(struct medium *medium)
 {
-	struct flock unlock = {.l_whence = SEEK_SET, .l_type = F_UNLCK};
-
 	// not left to close: an io_uring may hold the file for a moment longer
 	if (medium->fd >= 0)
-		(void)fcntl(medium->fd, F_OFD_SETLK, &unlock);
+		medium_unlock(medium);
 	close_fd(&medium->fd);
 }
 
@@ -252,4 +218,51 @@ int medium_write(const struct medium *medium, const struct iovec *segments, unsi
 {
 	return sys_int(syscall(SYS_pwritev2, medium->fd, segments, count, (long)offset,
 			       (long)(offset >> 32), flags));
+}
+
+// True if all of the block can be read, else false or -errno. A read may fall short for other reasons than the end.
+static int block_is_there(const struct medium *medium, u32 block, u64 index)
+{
+	static _Alignas(MAX_BLOCK) u8 bytes[MAX_BLOCK];
+	u32 done = 0;
+	int got;
+
+	do {
+		const struct iovec segment = {.iov_base = bytes + done, .iov_len = block - done};
+
+		got = medium_read(medium, &segment, 1, index * block + done, 0);
+		done += got > 0 ? (u32)got : 0;
+	} while (got > 0 && done < block);
+	return got < 0 && done == 0 ? got : done == block;
+}
+
+// From the old end on in steps that grow, then by halves.
+int medium_measure(const struct medium *medium, u32 block, u64 *len)
+{
+	u64 there = 0,
+	    gone = (u64)INT64_MAX / block; // all blocks below the one; none from the other on
+	bool some_there = false, some_gone = false;
+	u64 index = *len / block, step = 1;
+
+	for (; there < gone; step *= 2) {
+		int is_there = block_is_there(medium, block, index);
+
+		if (is_there < 0)
+			return is_there;
+		if (is_there) {
+			there = index + 1;
+			some_there = true;
+		} else {
+			gone = index;
+			some_gone = true;
+		}
+		if (some_there && some_gone)
+			index = there + (gone - there) / 2;
+		else if (some_there)
+			index = there + min_u64(step, gone - there) - 1;
+		else
+			index = gone - min_u64(step, gone);
+	}
+	*len = there * block;
+	return 0;
 }

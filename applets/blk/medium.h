@@ -14,15 +14,17 @@ struct medium_options {
 	bool read_only;
 	bool direct;
 	enum medium_lock lock;
+	bool lock_handover; // lock it not now: medium_lock and medium_unlock follow
 };
 
 struct medium {
 	int fd;		// -1: null, every request succeeds and moves nothing
-	u64 len;	// bytes
+	u64 len;	// bytes, when it was opened
 	bool in_memory; // a transfer never waits for a disk
 	bool direct;
 	bool can_punch; // fallocate can deallocate ranges, which read as zeroes then
 	bool can_zero; // fallocate can make zeroes without deallocating, or nothing is lost by deallocating
+	bool lock_shared;		     // with other readers
 	u32 logical_block, physical_block;   // bytes; powers of two
 	u32 optimal_io, discard_granularity; // bytes; 0: no wish
 };
@@ -30,6 +32,16 @@ struct medium {
 // Opens and locks. 0 or -errno, the reason logged. Control thread, before the lockdown.
 must_check int medium_open(struct medium *medium, const struct medium_options *options);
 void medium_close(struct medium *medium);
+
+// The part of medium_open that locks.
+must_check int medium_lock_at_open(struct medium *medium, const struct medium_options *options);
+// Takes the lock if it can be had at once: 0, -EAGAIN if another process has it, or another -errno. Not of null. Any thread.
+must_check int medium_lock(const struct medium *medium);
+void medium_unlock(const struct medium *medium);
+
+// Finds how many bytes of whole blocks there are now, by reading where the end may be; *len: how many there were. 0 or
+// -errno, *len as it was. One thread at a time; the block as for transfers. Not of null.
+must_check int medium_measure(const struct medium *medium, u32 block, u64 *len);
 
 // preadv2 and pwritev2 with flags RWF_…: bytes moved, 0 at the end of the medium, or -errno. Any thread.
 must_check int medium_read(const struct medium *medium, const struct iovec *segments,

@@ -136,7 +136,8 @@ static int next_range(struct blk_request *request)
 	bool discard = request->type == VIRTIO_BLK_T_DISCARD;
 	u64 offset, len;
 
-	chain_read(request->chain, &range, sizeof(range));
+	if (chain_read(request->chain, &range, sizeof(range)) < sizeof(range))
+		return -EFAULT;
 	len = (u64)le32_get(range.num_sectors) * VIRTIO_BLK_SECTOR_SIZE;
 	if (le32_get(range.flags) & ~(u32)(discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
 		return -EOPNOTSUPP;

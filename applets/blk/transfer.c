@@ -24,8 +24,9 @@ static int move_bounced(struct blk_request *request)
 		size_t len = min_size(request->data->len, BLK_BOUNCE_LEN);
 
 		request->bounced = (struct iovec){.iov_base = request->bounce, .iov_len = len};
-		if (request->type == VIRTIO_BLK_T_OUT)
-			chain_read(request->chain, request->bounce, len);
+		if (request->type == VIRTIO_BLK_T_OUT &&
+		    chain_read(request->chain, request->bounce, len) < len)
+			return -EFAULT;
 	}
 	return request->worker->blk->engine->move(request, &request->bounced, 1, request->offset);
 }

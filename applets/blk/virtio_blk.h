@@ -4,6 +4,8 @@
 
 #include "core/endian.h"
 
+enum { VIRTIO_ID_BLOCK = 2 }; // 5 "Device Types"
+
 // 5.2.3 "Feature bits"
 enum {
 	VIRTIO_BLK_F_SEG_MAX = 2,

@@ -2,21 +2,20 @@
 // The assistant's life: one byte names a port whose peer is to be called; the end of the other process is the end.
 #include "applets/console/assistant.h"
 
-#include <signal.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "applets/applet.h"
 #include "applets/console/console.h"
+#include "core/helper.h"
 #include "core/log.h"
 #include "core/sys.h"
 
-enum { END = UINT8_MAX }; // as the byte; others are numbers of ports
+enum { END = UINT8_MAX, ANSWER = END - 1 }; // as the byte; others are numbers of ports
 
 static const struct syscall_rule assistant_rules[] = {
-	RULE(read, "waits for a command or the end"),
+	RULE(recvfrom, "waits for a command or the end"),
 	RULE(sendmsg, "answers, with a socket"),
 	RULE_IF(socket, "calls a peer", ARGUMENT_INT_IS(0, AF_UNIX)),
 	RULE_IF(socket, "calls a peer", ARGUMENT_INT_IS(0, AF_INET)),
@@ -37,37 +36,21 @@ static const struct syscall_rule assistant_rules[] = {
 	RULE(exit_group, "ends"),
 };
 
-// One int, with an fd beside it if it is 0.
-union fd_message {
-	struct cmsghdr header;
-	u8 bytes[CMSG_SPACE(sizeof(int))];
-};
-
-static void answer(int socket, int result, int fd)
-{
-	union fd_message control = {.header = {.cmsg_len = CMSG_LEN(sizeof(int)),
-					       .cmsg_level = SOL_SOCKET,
-					       .cmsg_type = SCM_RIGHTS}};
-	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
-	struct msghdr message = {.msg_iov = &segment, .msg_iovlen = 1};
-	long sent;
-
-	if (fd >= 0) {
-		message.msg_control = control.bytes;
-		message.msg_controllen = sizeof(control.bytes);
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
-	}
-	sent = sys(sendmsg(socket, &message, MSG_NOSIGNAL));
-	(void)sent; // who asked has ended
-}
-
 static void call_peer(struct console *console, int socket, u8 port)
 {
 	struct host *host = &console->ports[port].host;
 	int error = host_connect(host);
 
-	answer(socket, error, error ? -1 : host->call_fd);
+	helper_answer(socket, error ? error : host->call_fd);
 	close_fd(&host->call_fd);
+}
+
+static void obey(struct console *console, int socket, u8 command)
+{
+	if (command == ANSWER)
+		helper_answer(socket, -ENODATA);
+	else if (command < console->port_count)
+		call_peer(console, socket, command);
 }
 
 static void clean_up(struct console *console)
@@ -78,34 +61,24 @@ static void clean_up(struct console *console)
 		host_remove_files(&console->ports[i].host);
 }
 
-static void serve(struct console *console, int socket)
+struct duty {
+	struct console *console;
+	const struct applet_arguments *arguments;
+};
+
+static void serve(void *context, int socket)
 {
+	const struct duty *duty = context;
+	struct console *console = duty->console;
 	u8 command = 0;
 
-	while (sys(read(socket, &command, sizeof(command))) == sizeof(command) && command != END)
-		if (command < console->port_count)
-			call_peer(console, socket, command);
-	clean_up(console);
-	answer(socket, 0, -1);
-}
-
-// A session of its own keeps it out of the reach of the terminal's signals, and lets it set what is no terminal of its own.
-_Noreturn static void assist(struct console *console, int socket,
-			     const struct applet_arguments *arguments)
-{
-	sigset_t all;
-
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, NULL);
-	setsid();
 	prctl(PR_SET_NAME, "assistant");
-	if (socket > STDERR_FILENO + 1)
-		syscall(SYS_close_range, STDERR_FILENO + 1, socket - 1, 0);
-	syscall(SYS_close_range, socket + 1, ~0U, 0);
-	arguments->lock_helper(arguments->lock_context, assistant_rules,
-			       ARRAY_SIZE(assistant_rules));
-	serve(console, socket);
-	_exit(0);
+	if (!duty->arguments->lock_helper(duty->arguments->lock_context, assistant_rules,
+					  ARRAY_SIZE(assistant_rules)))
+		while (helper_next(socket, &command) && command != END)
+			obey(console, socket, command);
+	clean_up(console); // also if it is not locked in: by now the other process cannot
+	helper_answer(socket, -ENODATA);
 }
 
 static bool is_needed(const struct console *console)
@@ -121,41 +94,31 @@ static bool is_needed(const struct console *console)
 
 int assistant_start(struct console *console, const struct applet_arguments *arguments)
 {
-	int fds[2];
-	pid_t pid;
+	struct duty duty = {.console = console, .arguments = arguments};
+	int socket;
 
 	if (!is_needed(console))
 		return 0;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
-		return log_errno(-errno, "cannot make a pair of sockets");
-	pid = fork();
-	if (pid == 0)
-		assist(console, fds[1], arguments);
-	close(fds[1]);
-	console->assistant_fd = fds[0];
-	return pid < 0 ? log_errno(-errno, "cannot fork") : 0;
+	socket = helper_start(serve, &duty);
+	if (socket < 0)
+		return socket;
+	console->assistant_fd = socket;
+	return 0;
+}
+
+int assistant_wait(const struct console *console)
+{
+	if (console->assistant_fd < 0 || helper_ask(console->assistant_fd, ANSWER) == -ENODATA)
+		return 0;
+	return log_errno(-EPIPE, "the process that finds sockets again has not locked itself in");
 }
 
 int assistant_call(const struct console *console, unsigned port)
 {
-	const u8 command = (u8)port;
-	union fd_message control;
-	int result = 0, fd;
-	struct iovec segment = {.iov_base = &result, .iov_len = sizeof(result)};
-	struct msghdr message = {.msg_iov = &segment,
-				 .msg_iovlen = 1,
-				 .msg_control = control.bytes,
-				 .msg_controllen = sizeof(control.bytes)};
-
-	if (sys(write(console->assistant_fd, &command, 1)) != 1 ||
-	    sys(recvmsg(console->assistant_fd, &message, MSG_CMSG_CLOEXEC)) != sizeof(result))
-		return -EPIPE;
-	if (result || !CMSG_FIRSTHDR(&message))
-		return result ? result : -EPIPE;
-	memcpy(&fd, CMSG_DATA(&control.header), sizeof(fd));
-	return fd;
+	return helper_ask(console->assistant_fd, (u8)port);
 }
 
+// What is answered is no fd, so that read() does, which every console's worker may call.
 void assistant_end(struct console *console)
 {
 	const u8 command = END;

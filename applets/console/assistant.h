@@ -12,6 +12,9 @@ struct console;
 // Forks it if the console needs it; console->assistant_fd is where it listens. 0 or -errno, logged. In `open`, when all is open.
 must_check int assistant_start(struct console *console, const struct applet_arguments *arguments);
 
+// Waits until it is locked in: 0, or -EPIPE, logged, if it has ended instead.
+must_check int assistant_wait(const struct console *console);
+
 // A socket on its way to the port's peer, which the caller owns; or -errno.
 must_check int assistant_call(const struct console *console, unsigned port);
 

@@ -144,7 +144,9 @@ static int console_worker_start(struct device *device, struct worker *worker)
 	int error;
 
 	console->worker = worker;
-	error = size_start(console);
+	error = assistant_wait(console);
+	if (!error)
+		error = size_start(console);
 	if (!error)
 		error = host_watch_presence(console);
 	return error ? error : start_hosts(console);
@@ -211,6 +213,7 @@ static void console_queue_stop(struct device *device, struct vring *vring)
 }
 
 static const struct device_ops console_ops = {
+	.type = VIRTIO_ID_CONSOLE,
 	.queue_count = console_queue_count,
 	.features = console_features,
 	.one_worker = true,
@@ -218,6 +221,8 @@ static const struct device_ops console_ops = {
 	.config = console_config,
 	.config_write = console_config_write,
 	.reset = console_reset,
+	.save = state_save,
+	.load = state_load,
 	.ending = console_ending,
 	.worker_start = console_worker_start,
 	.worker_stop = console_worker_stop,

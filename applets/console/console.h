@@ -113,6 +113,10 @@ void control_receive(struct console *console);
 void control_reset(struct console *console); // the driver is gone
 void control_tell(struct port *port, unsigned tell);
 
+// state.c: what another process has to know so that the same driver goes on there.
+size_t state_save(const struct device *device, u8 *state, size_t size);
+int state_load(struct device *device, const u8 *state, size_t len);
+
 // rules.c: the system calls of the worker, by what the ports need; all that there may be without a console.
 size_t rules_make(const struct console *console, struct syscall_rule *rules);
 

@@ -114,6 +114,10 @@ static size_t take(struct port *port, size_t most)
 		u8 *bytes = replay_space(&port->output, &len);
 
 		len = chain_read(port->held, bytes, min_size(len, most - done));
+		if (len == 0) { // guest memory has gone, and with it what the guest has sent
+			chain_skip(&port->held->readable, chain_readable_len(port->held));
+			break;
+		}
 		put(port, bytes, len);
 		done += len;
 	}

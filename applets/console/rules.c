@@ -27,7 +27,6 @@ size_t rules_make(const struct console *console, struct syscall_rule *rules)
 {
 	size_t count = 0;
 
-	rules[count++] = (struct syscall_rule)RULE(read, "input; who comes; the assistant's word");
 	if (has_kind(console, HOST_LISTENS))
 		rules[count++] = (struct syscall_rule)RULE_IF(
 			accept4, "takes the next client",
@@ -49,8 +48,7 @@ size_t rules_make(const struct console *console, struct syscall_rule *rules)
 							      ARGUMENT_INT_IS(1, TIOCGWINSZ));
 	if (!console || console->terminal.fd >= 0)
 		rules[count++] = (struct syscall_rule)RULE_IF(
-			kill, "Ctrl-] q ends us as SIGTERM does",
-			ARGUMENT_INT_IS(0, console ? console->terminal.pid : 0),
+			kill, "Ctrl-] q ends us as SIGTERM does", ARGUMENT_INT_IS(0, RULE_OWN_PID),
 			ARGUMENT_INT_IS(1, SIGTERM));
 	assert(count <= CONSOLE_MAX_RULES);
 	return count;

@@ -4,6 +4,8 @@
 
 #include "core/endian.h"
 
+enum { VIRTIO_ID_CONSOLE = 3 }; // 5 "Device Types"
+
 // 5.3.2 "Virtqueues": those of port 0 and of control come first, then two for each further port
 enum {
 	VIRTIO_CONSOLE_PORT0_RECEIVEQ = 0,

@@ -10,7 +10,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 
-enum { MOST_CHUNK = 65536 };
+enum { VIRTIO_ID_ENTROPY = 4, MOST_CHUNK = 65536 };
 
 struct rng_options {
 	const char *source;
@@ -139,7 +139,9 @@ static int rng_worker_start(struct device *device, struct worker *worker)
 	return 0;
 }
 
+// There is no state to migrate: what a driver may still ask for is not for its front-end to say.
 static const struct device_ops rng_ops = {
+	.type = VIRTIO_ID_ENTROPY,
 	.queue_count = rng_queue_count,
 	.features = rng_features,
 	.worker_start = rng_worker_start,
@@ -151,14 +153,15 @@ static const struct device_ops rng_ops = {
 static const struct syscall_rule rng_rule_table[] = {
 	RULE_IF(getrandom, "random bytes of the kernel", ARGUMENT_INT_IS(2, GRND_NONBLOCK)),
 	RULE_IF(timerfd_settime, "when requests wait", ARGUMENT_INT_IS(1, TFD_TIMER_ABSTIME)),
-	RULE_IF(read, "random bytes of a file", ARGUMENT_INT_IS(0, RULE_DEVICE_FD)),
 };
 
-// Either the first or the last is not needed.
+// A file is read by a call that every worker may make.
 static const struct syscall_rule *rng_rules(const struct device *device, size_t *count)
 {
-	*count = ARRAY_SIZE(rng_rule_table) - (device ? 1 : 0);
-	return rng_rule_table + (device && device->main_fd >= 0 ? 1 : 0);
+	bool reads_file = device && device->main_fd >= 0;
+
+	*count = ARRAY_SIZE(rng_rule_table) - reads_file;
+	return rng_rule_table + reads_file;
 }
 
 static unsigned rng_inherited_fds(const void *values, int *fds, unsigned most)

@@ -159,6 +159,11 @@ int vm_console_receive(struct vm_console *console, unsigned port, void *bytes, i
 	return receive(&console->receive[port], bytes, VM_CONSOLE_BUFFER, timeout_ms);
 }
 
+int vm_console_fill(struct vm_console *console, unsigned port)
+{
+	return fill(&console->receive[port]);
+}
+
 int vm_console_tell(struct vm_console *console, uint32_t id, unsigned event, unsigned value)
 {
 	struct vm_console_queue *queue = &console->control_transmit;

@@ -72,6 +72,9 @@ int vm_console_taken(struct vm_console *console, unsigned port);
 /* The next bytes that a port receives, at most VM_CONSOLE_BUFFER. */
 int vm_console_receive(struct vm_console *console, unsigned port, void *bytes, int timeout_ms);
 
+/* Gives a port's receiveq buffers by hand, for a port that was taken before. */
+int vm_console_fill(struct vm_console *console, unsigned port);
+
 int vm_console_tell(struct vm_console *console, uint32_t id, unsigned event, unsigned value);
 int vm_console_hear(struct vm_console *console, struct vm_console_message *message, int timeout_ms);
 /* Answers a message as Linux does: takes the port, opens a console. */

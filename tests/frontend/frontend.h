@@ -88,6 +88,13 @@ int frontend_get_queue_num(struct frontend *frontend, uint64_t *queues);
 int frontend_get_max_mem_slots(struct frontend *frontend, uint64_t *slots);
 int64_t frontend_set_backend_req_fd(struct frontend *frontend, int fd);
 
+int64_t frontend_set_status(struct frontend *frontend, uint64_t status);
+int frontend_get_status(struct frontend *frontend, uint64_t *status);
+/* The fd stays the caller's. */
+int frontend_set_device_state_fd(struct frontend *frontend, uint32_t direction, uint32_t phase,
+				 int fd, uint64_t *answer);
+int frontend_check_device_state(struct frontend *frontend, uint64_t *answer);
+
 /* -EREMOTEIO if the back-end answers with the zero-length payload that means an error. */
 int frontend_get_config(struct frontend *frontend, uint32_t offset, uint32_t size, uint32_t flags,
 			void *data);
@@ -104,6 +111,14 @@ int64_t frontend_set_vring_addr(struct frontend *frontend, const struct vu_vring
 int64_t frontend_set_vring_base(struct frontend *frontend, uint32_t index, uint32_t base);
 int frontend_get_vring_base(struct frontend *frontend, uint32_t index, uint32_t *base);
 int64_t frontend_set_vring_enable(struct frontend *frontend, uint32_t index, bool enable);
+/* The region of chains in flight of so many rings of so many entries; the caller owns the fd. */
+int frontend_get_inflight_fd(struct frontend *frontend, uint16_t queues, uint16_t queue_size,
+			     struct vu_inflight *inflight, int *fd);
+int64_t frontend_set_inflight_fd(struct frontend *frontend, const struct vu_inflight *inflight,
+				 int fd);
+/* The dirty log; the back-end sends the description back. */
+int frontend_set_log_base(struct frontend *frontend, uint64_t size, uint64_t offset, int fd);
+int64_t frontend_set_log_fd(struct frontend *frontend, int fd);
 /* fd -1: none is passed and VU_VRING_NOFD is set. */
 int64_t frontend_set_vring_kick(struct frontend *frontend, uint32_t index, int fd);
 int64_t frontend_set_vring_call(struct frontend *frontend, uint32_t index, int fd);

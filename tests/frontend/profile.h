@@ -20,8 +20,13 @@ enum vm_step {
 	STEP_MAX_MEM_SLOTS,  /* if CONFIGURE_MEM_SLOTS */
 	STEP_BACKEND_REQ_FD, /* if BACKEND_REQ */
 	STEP_GET_CONFIG,     /* if CONFIG */
+	STEP_FEATURES_OK,    /* added to the status, if STATUS, as are … */
+	STEP_DRIVER_OK,	     /* … all others */
+	STEP_RESET_STATUS,   /* if STATUS */
 	STEP_MEM_TABLE,
 	STEP_ADD_REGIONS, /* if CONFIGURE_MEM_SLOTS, else the table */
+	STEP_INFLIGHT,	  /* if INFLIGHT_SHMFD: get the region unless there is one, and set it */
+	STEP_LOG,	  /* if LOG_SHMFD, and logging is wanted: a log of all of the memory */
 	/* of each ring: within .ring one ring does them all, elsewhere all rings do each */
 	STEP_NUM,
 	STEP_ADDR,

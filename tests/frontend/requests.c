@@ -121,6 +121,38 @@ int64_t frontend_set_backend_req_fd(struct frontend *frontend, int fd)
 	return frontend_call(frontend, VU_SET_BACKEND_REQ_FD, NULL, 0, &fd, 1);
 }
 
+int64_t frontend_set_status(struct frontend *frontend, uint64_t status)
+{
+	return call_u64(frontend, VU_SET_STATUS, status);
+}
+
+int frontend_get_status(struct frontend *frontend, uint64_t *status)
+{
+	return ask_u64(frontend, VU_GET_STATUS, status);
+}
+
+int frontend_set_device_state_fd(struct frontend *frontend, uint32_t direction, uint32_t phase,
+				 int fd, uint64_t *answer)
+{
+	const struct vu_transfer transfer = {.direction = direction, .phase = phase};
+	struct frontend_message reply;
+	int error = frontend_send(frontend, VU_SET_DEVICE_STATE_FD,
+				  flags_for(frontend, VU_SET_DEVICE_STATE_FD), &transfer,
+				  sizeof(transfer), &fd, 1);
+
+	if (!error)
+		error = frontend_receive_reply(frontend, VU_SET_DEVICE_STATE_FD, &reply);
+	if (error)
+		return error;
+	*answer = reply.payload.u64;
+	return reply.header.size == sizeof(*answer) ? 0 : -EPROTO;
+}
+
+int frontend_check_device_state(struct frontend *frontend, uint64_t *answer)
+{
+	return ask_u64(frontend, VU_CHECK_DEVICE_STATE, answer);
+}
+
 int frontend_get_config(struct frontend *frontend, uint32_t offset, uint32_t size, uint32_t flags,
 			void *data)
 {
@@ -227,6 +259,56 @@ int frontend_get_vring_base(struct frontend *frontend, uint32_t index, uint32_t 
 int64_t frontend_set_vring_enable(struct frontend *frontend, uint32_t index, bool enable)
 {
 	return call_vring_state(frontend, VU_SET_VRING_ENABLE, index, enable);
+}
+
+int frontend_get_inflight_fd(struct frontend *frontend, uint16_t queues, uint16_t queue_size,
+			     struct vu_inflight *inflight, int *fd)
+{
+	const struct vu_inflight asked = {.queue_count = queues, .queue_size = queue_size};
+	struct frontend_message reply;
+	int error = frontend_send(frontend, VU_GET_INFLIGHT_FD, VU_VERSION, &asked, sizeof(asked),
+				  NULL, 0);
+
+	if (!error)
+		error = frontend_receive(frontend, &reply);
+	if (error)
+		return error;
+	memcpy(inflight, &reply.payload, sizeof(*inflight));
+	if (reply.header.request != VU_GET_INFLIGHT_FD ||
+	    reply.header.flags != (VU_VERSION | VU_REPLY) || reply.header.size != sizeof(asked) ||
+	    inflight->queue_count != queues || inflight->queue_size != queue_size ||
+	    reply.fd_count != 1) {
+		frontend_close_fds(&reply);
+		return -EPROTO;
+	}
+	*fd = reply.fds[0];
+	return 0;
+}
+
+int64_t frontend_set_inflight_fd(struct frontend *frontend, const struct vu_inflight *inflight,
+				 int fd)
+{
+	return frontend_call(frontend, VU_SET_INFLIGHT_FD, inflight, sizeof(*inflight), &fd, 1);
+}
+
+int frontend_set_log_base(struct frontend *frontend, uint64_t size, uint64_t offset, int fd)
+{
+	const struct vu_log log = {.size = size, .offset = offset};
+	struct frontend_message reply;
+	int error = frontend_send(frontend, VU_SET_LOG_BASE, VU_VERSION, &log, sizeof(log), &fd, 1);
+
+	if (!error)
+		error = frontend_receive_reply(frontend, VU_SET_LOG_BASE, &reply);
+	if (error)
+		return error;
+	return reply.header.size == sizeof(log) && memcmp(&reply.payload, &log, sizeof(log)) == 0
+		       ? 0
+		       : -EPROTO;
+}
+
+int64_t frontend_set_log_fd(struct frontend *frontend, int fd)
+{
+	return frontend_call(frontend, VU_SET_LOG_FD, NULL, 0, &fd, 1);
 }
 
 static int64_t call_vring_fd(struct frontend *frontend, uint32_t request, uint32_t index, int fd)

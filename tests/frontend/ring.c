@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Split virtqueue, driver side.
+// Virtqueue, driver side: what both layouts have in common, and the split one.
 
-#include "tests/frontend/ring.h"
+#include "tests/frontend/ring_packed.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -48,10 +48,25 @@ void vm_ring_reset(struct vm_ring *ring)
 	memset(ring->avail, 0, avail_bytes(ring->size));
 	memset(ring->used, 0, used_bytes(ring->size));
 	ring->avail_idx = ring->shown_idx = ring->used_idx = 0;
+	ring->avail_wrap = ring->used_wrap = true;
+	ring->hidden = 0;
 	ring->free_head = 0;
 	ring->free_count = ring->size;
 	for (uint16_t i = 0; i < ring->size; i++)
 		ring->slots[i] = (struct vm_ring_slot){.next = (uint16_t)(i + 1)};
+}
+
+void vm_ring_set_packed(struct vm_ring *ring, bool packed)
+{
+	if (ring->packed == packed)
+		return;
+	ring->packed = packed;
+	vm_ring_reset(ring);
+}
+
+uint32_t vm_ring_base(const struct vm_ring *ring)
+{
+	return ring->packed ? packed_base(ring) : load(&ring->used->idx, __ATOMIC_ACQUIRE);
 }
 
 static void allocate_rings(struct vm_ring *ring, struct vm_memory *memory)
@@ -138,6 +153,8 @@ int vm_ring_add_mixed(struct vm_ring *ring, const struct vm_buffer *buffers, uns
 		return -EINVAL;
 	if (needed > ring->free_count)
 		return -ENOSPC;
+	if (ring->packed)
+		return packed_add(ring, buffers, count, direct, cookie);
 	for (unsigned i = 0; i < direct; i++, at = ring->slots[at].next)
 		ring->desc[at] = buffer_desc(&buffers[i], ring->slots[at].next, i + 1 == needed);
 	if (in_table) {
@@ -174,6 +191,8 @@ bool vm_ring_show(struct vm_ring *ring)
 {
 	uint16_t old = ring->shown_idx;
 
+	if (ring->packed)
+		return packed_show(ring);
 	if (old == ring->avail_idx)
 		return false;
 	store(&ring->avail->idx, ring->avail_idx, __ATOMIC_RELEASE);
@@ -196,6 +215,8 @@ void vm_ring_kick(struct vm_ring *ring)
 
 static bool has_completion(const struct vm_ring *ring)
 {
+	if (ring->packed)
+		return packed_has_completion(ring);
 	return load(&ring->used->idx, __ATOMIC_ACQUIRE) != ring->used_idx;
 }
 
@@ -219,6 +240,8 @@ int vm_ring_take(struct vm_ring *ring, struct vm_completion *completion)
 
 	if (!has_completion(ring))
 		return 0;
+	if (ring->packed)
+		return packed_take(ring, completion);
 	id = le32toh(elem->id);
 	if (id >= ring->size || ring->slots[id].taken == 0)
 		return -EPROTO;
@@ -231,7 +254,9 @@ int vm_ring_take(struct vm_ring *ring, struct vm_completion *completion)
 
 bool vm_ring_arm(struct vm_ring *ring)
 {
-	if (ring->event_idx)
+	if (ring->packed)
+		packed_arm(ring);
+	else if (ring->event_idx)
 		store(vm_ring_used_event(ring), ring->used_idx, __ATOMIC_RELAXED);
 	else
 		store(&ring->avail->flags, 0, __ATOMIC_RELAXED);
@@ -243,7 +268,9 @@ bool vm_ring_arm(struct vm_ring *ring)
 void vm_ring_disarm(struct vm_ring *ring)
 {
 	/* With EVENT_IDX a used_event that was just passed is the farthest away. */
-	if (ring->event_idx)
+	if (ring->packed)
+		packed_disarm(ring);
+	else if (ring->event_idx)
 		store(vm_ring_used_event(ring), (uint16_t)(ring->used_idx - 1), __ATOMIC_RELAXED);
 	else
 		store(&ring->avail->flags, VM_AVAIL_F_NO_INTERRUPT, __ATOMIC_RELAXED);

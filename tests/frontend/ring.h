@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The driver's side of a split virtqueue (VIRTIO 1.3, 2.7 "Split Virtqueues"). Not thread-safe.
+// The driver's side of a virtqueue, split or packed (VIRTIO 1.3, 2.7 "Split Virtqueues", 2.8 "Packed Virtqueues").
+// Not thread-safe.
 //
 // vm_ring_add() puts chains into the available ring without showing them; vm_ring_kick() shows
-// all of them at once and notifies the device if it wants that. desc, avail and used are public,
-// so that a test can write what no driver would.
+// all of them at once and notifies the device if it wants that. desc, avail and used, and their
+// counterparts of a packed ring, are public, so that a test can write what no driver would.
 #pragma once
 
 #include <stdbool.h>
@@ -20,34 +21,50 @@ struct vm_buffer {
 };
 
 struct vm_completion {
-	uint16_t head;
+	uint16_t head; /* packed: the buffer id */
 	uint32_t len;
 	void *cookie;
 };
 
 struct vm_ring {
 	uint16_t size;
-	bool event_idx;
+	bool event_idx, packed;
 	unsigned indirect_len; /* descriptors of each indirect table; 0: no indirect descriptors */
 
 	uint64_t desc_addr;
 	uint64_t avail_addr;
 	uint64_t used_addr;
-	struct vm_desc *desc;
-	struct vm_avail *avail;
-	struct vm_used *used;
+	union { /* both layouts have the same places */
+		struct {
+			struct vm_desc *desc;
+			struct vm_avail *avail;
+			struct vm_used *used;
+		};
+		struct {
+			struct vm_packed_desc *packed_desc;
+			struct vm_packed_event *driver_event, *device_event;
+		};
+	};
 	uint64_t tables_addr; /* indirect_len descriptors for each head */
-	struct vm_desc *tables;
+	union {
+		struct vm_desc *tables;
+		struct vm_packed_desc *packed_tables;
+	};
 
 	int kick_fd;
 	int call_fd;
 	int err_fd;
 
-	uint16_t avail_idx; /* of the next chain to add */
-	uint16_t shown_idx; /* what avail->idx was last set to */
-	uint16_t used_idx;  /* of the next completion to take */
-	uint16_t free_head;
-	uint16_t free_count;
+	uint16_t
+		avail_idx; /* of the next chain to add; packed: of the next descriptor, below size */
+	uint16_t
+		shown_idx; /* what avail->idx was last set to; packed: of the first that is not shown */
+	uint16_t used_idx;	    /* of the next completion to take; packed: below size */
+	bool avail_wrap, used_wrap; /* packed */
+	uint16_t hidden;	    /* packed: descriptors that were added and not shown */
+	uint16_t shown_flags;	    /* packed: of the first of them */
+	uint16_t free_head;	    /* packed: the next free buffer id */
+	uint16_t free_count;	    /* descriptors */
 	struct vm_ring_slot *slots; /* private state per descriptor */
 };
 
@@ -64,6 +81,10 @@ struct vm_ring_slot {
 int vm_ring_init(struct vm_ring *ring, struct vm_memory *memory, uint16_t size, bool event_idx,
 		 unsigned indirect_len);
 void vm_ring_free(struct vm_ring *ring);
+/* Makes it of the other layout, empty, if it is not already. New rings are split. */
+void vm_ring_set_packed(struct vm_ring *ring, bool packed);
+/* Where a device goes on that has answered all that it took: as SET_VRING_BASE tells it. */
+uint32_t vm_ring_base(const struct vm_ring *ring);
 /* Forgets everything in flight and zeroes the rings, as a driver does after a device reset. */
 void vm_ring_reset(struct vm_ring *ring);
 

@@ -2,7 +2,7 @@
 //
 // Plays a front-end profile against a back-end.
 
-#include "tests/frontend/vm.h"
+#include "tests/frontend/track.h"
 
 #include <errno.h>
 #include <string.h>
@@ -24,8 +24,13 @@ static const char *const step_names[] = {
 	[STEP_MAX_MEM_SLOTS] = "GET_MAX_MEM_SLOTS",
 	[STEP_BACKEND_REQ_FD] = "SET_BACKEND_REQ_FD",
 	[STEP_GET_CONFIG] = "GET_CONFIG",
+	[STEP_FEATURES_OK] = "SET_STATUS FEATURES_OK",
+	[STEP_DRIVER_OK] = "SET_STATUS DRIVER_OK",
+	[STEP_RESET_STATUS] = "SET_STATUS 0",
 	[STEP_MEM_TABLE] = "SET_MEM_TABLE",
 	[STEP_ADD_REGIONS] = "ADD_MEM_REG",
+	[STEP_INFLIGHT] = "INFLIGHT_FD",
+	[STEP_LOG] = "SET_LOG_BASE",
 	[STEP_NUM] = "SET_VRING_NUM",
 	[STEP_ADDR] = "SET_VRING_ADDR",
 	[STEP_BASE] = "SET_VRING_BASE",
@@ -58,7 +63,8 @@ static int get_features(struct vm *vm)
 {
 	int error = frontend_get_features(&vm->frontend, &vm->offered_features);
 
-	vm->features = vm->offered_features & vm->profile->features & ~vm->options.without_features;
+	vm->features = vm->offered_features & (vm->profile->features | vm->options.features) &
+		       ~vm->options.without_features;
 	if (vm->queues == 1)
 		vm->features &= ~VU_BIT(VM_BLK_F_MQ);
 	return error;
@@ -125,6 +131,7 @@ static int set_vring_addr(struct vm *vm, unsigned index)
 	const struct vm_ring *ring = &vm->rings[index];
 	const struct vu_vring_addr addr = {
 		.index = index,
+		.flags = vm->features & VU_BIT(VM_F_LOG_ALL) ? VU_VRING_F_LOG : 0,
 		.desc = vm_memory_user_addr(&vm->memory, ring->desc_addr),
 		.used = vm_memory_user_addr(&vm->memory, ring->used_addr),
 		.avail = vm_memory_user_addr(&vm->memory, ring->avail_addr),
@@ -172,6 +179,18 @@ int vm_do_ring(struct vm *vm, enum vm_step step, unsigned index)
 	}
 }
 
+/* The bits are added to what the device has. */
+static int add_status(struct vm *vm, uint64_t bits)
+{
+	uint64_t status;
+	int error;
+
+	if (!has_protocol_feature(vm, VU_PROTOCOL_F_STATUS))
+		return 0;
+	error = frontend_get_status(&vm->frontend, &status);
+	return error ? error : acked(frontend_set_status(&vm->frontend, status | bits));
+}
+
 static int do_rings(struct vm *vm, const enum vm_step *steps)
 {
 	int error = 0;
@@ -214,10 +233,23 @@ int vm_do(struct vm *vm, enum vm_step step)
 			       ? frontend_get_config(frontend, 0, vm->profile->config_len,
 						     vm->profile->config_flags, vm->config)
 			       : 0;
+	case STEP_FEATURES_OK:
+		return add_status(vm, VM_STATUS_FEATURES_OK);
+	case STEP_DRIVER_OK:
+		return add_status(vm,
+				  VM_STATUS_ACKNOWLEDGE | VM_STATUS_DRIVER | VM_STATUS_DRIVER_OK);
+	case STEP_RESET_STATUS:
+		return has_protocol_feature(vm, VU_PROTOCOL_F_STATUS)
+			       ? acked(frontend_set_status(frontend, 0))
+			       : 0;
 	case STEP_MEM_TABLE:
 		return set_mem_table(vm);
 	case STEP_ADD_REGIONS:
 		return add_regions(vm);
+	case STEP_INFLIGHT:
+		return vm_share_inflight(vm);
+	case STEP_LOG:
+		return vm_share_log(vm);
 	case STEP_RINGS:
 		return do_rings(vm, vm->profile->ring);
 	default:
@@ -281,6 +313,8 @@ static void fit_rings(struct vm *vm)
 		vm->rings[i].event_idx = vm->features & VU_BIT(VM_F_EVENT_IDX);
 		if (!(vm->features & VU_BIT(VM_F_INDIRECT_DESC)))
 			vm->rings[i].indirect_len = 0;
+		vm_ring_set_packed(&vm->rings[i], vm->features & VU_BIT(VM_F_RING_PACKED));
+		vm->bases[i] = vm_ring_base(&vm->rings[i]);
 	}
 }
 
@@ -296,6 +330,21 @@ static int create_rings(struct vm *vm)
 	return error;
 }
 
+/* The connection and the profile's .connect steps. */
+static int meet(struct vm *vm, const char *path)
+{
+	int error = (vm->options.accept ? frontend_accept : frontend_connect)(
+		&vm->frontend, path, vm->options.connect_timeout_ms);
+
+	vm->frontend.timeout_ms = vm->options.timeout_ms;
+	vm->frontend.lenient = vm->options.lenient;
+	if (!error)
+		error = do_steps(vm, vm->profile->connect);
+	if (!error)
+		fit_rings(vm);
+	return error;
+}
+
 int vm_connect(struct vm *vm, const char *path, const struct vm_options *options)
 {
 	int error;
@@ -304,6 +353,8 @@ int vm_connect(struct vm *vm, const char *path, const struct vm_options *options
 	vm->options = with_defaults(options);
 	vm->profile = vm->options.profile;
 	vm->backend_fd = -1;
+	vm->inflight_fd = -1;
+	vm->log_fd = -1;
 	vm->frontend.fd = -1;
 	if (vm->options.queues > VM_QUEUES || vm->options.regions > VM_MEMORY_REGIONS)
 		return -EINVAL;
@@ -311,17 +362,28 @@ int vm_connect(struct vm *vm, const char *path, const struct vm_options *options
 	if (!error)
 		error = create_rings(vm);
 	if (!error)
-		error = (vm->options.accept ? frontend_accept : frontend_connect)(
-			&vm->frontend, path, vm->options.connect_timeout_ms);
-	vm->frontend.timeout_ms = vm->options.timeout_ms;
-	vm->frontend.lenient = vm->options.lenient;
-	if (!error)
-		error = do_steps(vm, vm->profile->connect);
+		error = meet(vm, path);
 	if (error)
 		vm_close(vm);
-	else
-		fit_rings(vm);
 	return error;
+}
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+int vm_restart(struct vm *vm, const char *path)
+{
+	int error;
+
+	frontend_close(&vm->frontend);
+	close_fd(&vm->backend_fd);
+	vm->regions_added = 0;
+	error = meet(vm, path);
+	return error ? error : vm_run(vm);
 }
 
 int vm_run(struct vm *vm)
@@ -360,12 +422,29 @@ int vm_resume(struct vm *vm)
 	}
 }
 
+int vm_wait_config_change(struct vm *vm)
+{
+	struct frontend_message message;
+	struct frontend channel = {0};
+	int error;
+
+	frontend_attach(&channel, vm->backend_fd);
+	channel.timeout_ms = vm->frontend.timeout_ms;
+	error = frontend_receive(&channel, &message);
+	if (error)
+		return error;
+	frontend_close_fds(&message);
+	if (message.header.request != VU_BACKEND_CONFIG_CHANGE_MSG || message.header.size)
+		return -EPROTO;
+	return vm_do(vm, STEP_GET_CONFIG);
+}
+
 void vm_close(struct vm *vm)
 {
 	frontend_close(&vm->frontend);
-	if (vm->backend_fd >= 0)
-		close(vm->backend_fd);
-	vm->backend_fd = -1;
+	close_fd(&vm->backend_fd);
+	close_fd(&vm->inflight_fd);
+	close_fd(&vm->log_fd);
 	while (vm->queues)
 		vm_ring_free(&vm->rings[--vm->queues]);
 	vm_memory_free(&vm->memory);

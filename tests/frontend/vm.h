@@ -33,7 +33,9 @@ struct vm_options {
 	uint16_t queue_size;		  /* 128 */
 	unsigned regions;		  /* 1: the memory is one memfd, cut into so many regions */
 	uint64_t memory_size;		  /* 64 MiB */
-	uint64_t without_features;	  /* feature bits not to ack although the profile does */
+	uint64_t
+		features; /* feature bits to ack beside the profile's: RING_PACKED, IN_ORDER, LOG_ALL */
+	uint64_t without_features; /* feature bits not to ack although the profile does */
 	uint64_t without_protocol_features;
 	int connect_timeout_ms; /* 5000 */
 	int timeout_ms;		/* 10000: of each message and each request of a vm_disk */
@@ -59,6 +61,10 @@ struct vm {
 	uint64_t max_mem_slots;	       /* GET_MAX_MEM_SLOTS, or 0 if not asked */
 	uint8_t config[VU_CONFIG_MAX]; /* GET_CONFIG */
 	uint32_t bases[VM_QUEUES];     /* to send with SET_VRING_BASE; stopping sets them */
+	struct vu_inflight inflight; /* the region of chains in flight; it outlives the back-end */
+	int inflight_fd;	     /* or -1 */
+	int log_fd;	  /* the dirty log, a bit for each 4 KiB of the guest's addresses, or -1 */
+	uint64_t log_len; /* bytes */
 
 	enum vm_step step;
 };
@@ -69,11 +75,20 @@ int vm_start(struct vm *vm, const char *path, const struct vm_options *options);
 int vm_connect(struct vm *vm, const char *path, const struct vm_options *options);
 /* The second half: the profile's .start steps. */
 int vm_run(struct vm *vm);
+/*
+ * After the back-end has gone: both halves again, with memory and rings as they are. Each ring goes on from
+ * where its driver has seen answers; what is in flight is in the region, if there is one.
+ */
+int vm_restart(struct vm *vm, const char *path);
+/* The region of chains in flight as this process sees it, inflight.size bytes; NULL on failure. */
+void *vm_map_inflight(const struct vm *vm);
 
 /* Stops the rings in the profile's way; -EOPNOTSUPP if that is to disconnect. */
 int vm_stop(struct vm *vm);
 /* Starts the rings again after vm_stop(), where they were. */
 int vm_resume(struct vm *vm);
+/* Waits until the back-end says that the configuration has changed, and asks for it anew. */
+int vm_wait_config_change(struct vm *vm);
 /* One step by hand: of the device, or of every ring. */
 int vm_do(struct vm *vm, enum vm_step step);
 /* One step of one ring. */

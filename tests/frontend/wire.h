@@ -73,6 +73,7 @@ enum {
 	VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS = 15,
 	VU_PROTOCOL_F_STATUS = 16,
 	VU_PROTOCOL_F_DEVICE_STATE = 19,
+	VU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT = 20,
 };
 
 /* vhost-user, "A vring state description" */
@@ -91,9 +92,39 @@ struct vu_vring_addr {
 	uint64_t log;
 };
 
+enum {
+	VU_VRING_F_LOG = 1, /* of vu_vring_addr.flags: log what is written to the used ring */
+};
+
 /* A u64 that carries a vring index: bits 0-7 the index, bit 8 "no file descriptor". */
 enum {
 	VU_VRING_NOFD = 0x100,
+};
+
+/* vhost-user, "Back-end message types" */
+enum {
+	VU_BACKEND_CONFIG_CHANGE_MSG = 2,
+};
+
+/* vhost-user, "Device state transfer parameters"; the answer is a u64 with the error in bits 0-7 */
+struct vu_transfer {
+	uint32_t direction;
+	uint32_t phase; /* 0: stopped */
+};
+
+enum {
+	VU_TRANSFER_SAVE = 0,
+	VU_TRANSFER_LOAD = 1,
+	VU_TRANSFER_NO_FD = 0x100,
+};
+
+/* VIRTIO 1.3, 2.1 "Device Status Field" */
+enum {
+	VM_STATUS_ACKNOWLEDGE = 1,
+	VM_STATUS_DRIVER = 2,
+	VM_STATUS_DRIVER_OK = 4,
+	VM_STATUS_FEATURES_OK = 8,
+	VM_STATUS_DEVICE_NEEDS_RESET = 64,
 };
 
 /* vhost-user, "Memory region description" */
@@ -130,6 +161,46 @@ struct vu_config {
 	uint8_t data[VU_CONFIG_MAX];
 };
 
+/* vhost-user, "Log description" */
+struct vu_log {
+	uint64_t size;
+	uint64_t offset;
+};
+
+/* vhost-user, "Inflight description" */
+struct vu_inflight {
+	uint64_t size;
+	uint64_t offset;
+	uint16_t queue_count;
+	uint16_t queue_size;
+	uint32_t padding;
+};
+
+/* vhost-user, "Inflight I/O tracking": a ring's part of the region, in the host's byte order */
+struct vu_inflight_split {
+	uint64_t features;
+	uint16_t version, desc_num, last_batch_head, used_idx;
+	struct vu_inflight_split_desc {
+		uint8_t inflight, padding[5];
+		uint16_t next;
+		uint64_t counter;
+	} desc[];
+};
+
+struct vu_inflight_packed {
+	uint64_t features;
+	uint16_t version, desc_num, free_head, old_free_head, used_idx, old_used_idx;
+	uint8_t used_wrap, old_used_wrap, padding[10];
+	struct vu_inflight_packed_desc {
+		uint8_t inflight, padding;
+		uint16_t next, last, num;
+		uint64_t counter;
+		uint16_t id, flags;
+		uint32_t len;
+		uint64_t addr;
+	} desc[];
+};
+
 /* VIRTIO 1.3, 6 "Reserved Feature Bits"; vhost-user adds 26 and 30 (bit numbers) */
 enum {
 	VM_F_LOG_ALL = 26,
@@ -138,6 +209,7 @@ enum {
 	VM_F_PROTOCOL_FEATURES = 30,
 	VM_F_VERSION_1 = 32,
 	VM_F_RING_PACKED = 34,
+	VM_F_IN_ORDER = 35,
 };
 
 /* VIRTIO 1.3, 2.7.5 "The Virtqueue Descriptor Table" */
@@ -177,6 +249,32 @@ struct vm_used {
 enum {
 	VM_AVAIL_F_NO_INTERRUPT = 1,
 	VM_USED_F_NO_NOTIFY = 1,
+};
+
+/* VIRTIO 1.3, 2.8.13 "The Virtqueue Descriptor Table" of a packed ring */
+struct vm_packed_desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t id;
+	uint16_t flags;
+};
+
+enum {
+	VM_PACKED_F_AVAIL = 1 << 7,
+	VM_PACKED_F_USED = 1 << 15,
+};
+
+/* VIRTIO 1.3, 2.8.14 "Event Suppression Structure Format" */
+struct vm_packed_event {
+	uint16_t off_wrap; /* bit 15: the wrap counter */
+	uint16_t flags;
+};
+
+enum {
+	VM_PACKED_EVENT_ENABLE = 0,
+	VM_PACKED_EVENT_DISABLE = 1,
+	VM_PACKED_EVENT_DESC = 2,
+	VM_PACKED_WRAP = 1 << 15, /* of off_wrap, and of both halves of a base */
 };
 
 /* VIRTIO 1.3, 5.2.3 "Feature bits" of the block device (bit numbers) */
@@ -253,5 +351,11 @@ _Static_assert(sizeof(struct vu_header) == 12, "vhost-user header");
 _Static_assert(sizeof(struct vu_vring_addr) == 40, "vring address description");
 _Static_assert(sizeof(struct vu_region) == 32, "memory region description");
 _Static_assert(sizeof(struct vm_desc) == 16, "descriptor");
+_Static_assert(sizeof(struct vm_packed_desc) == 16, "descriptor of a packed ring");
+_Static_assert(sizeof(struct vu_inflight) == 24, "inflight description");
+_Static_assert(sizeof(struct vu_inflight_split) == 16, "QueueRegionSplit");
+_Static_assert(sizeof(struct vu_inflight_split_desc) == 16, "DescStateSplit");
+_Static_assert(sizeof(struct vu_inflight_packed) == 32, "QueueRegionPacked");
+_Static_assert(sizeof(struct vu_inflight_packed_desc) == 32, "DescStatePacked");
 _Static_assert(sizeof(struct vm_blk_config) == 64, "57 bytes of fields, aligned to 8");
 _Static_assert(__builtin_offsetof(struct vm_blk_config, write_zeroes_may_unmap) == 56, "config");

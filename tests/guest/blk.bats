@@ -121,6 +121,37 @@ reboot_guest() {
 	repeat reboot_guest
 }
 
+# A guest whose disk the host makes larger, or smaller, while it runs.
+resize() { # MIB
+	local guest
+	serve
+	rm -f "$log"
+	boot "" --smp 2 text=qemu steps=show,resize,known,raw resized="$1" known="$(resized_md5 "$1")" &
+	guest=$!
+	timeout 60 sh -c "until grep -aq ', waiting for $1' '$log' 2>/dev/null; do sleep 0.1; done"
+	truncate -s "$1M" "$image"
+	kill -HUP "$backend_pid"
+	wait "$guest"
+	stop_backend
+	grep -q "disk is now $(($1 * 1048576)) bytes" "$socket.log"
+	[ "$(stat -c %s "$image")" = $(($1 * 1048576)) ]
+	cmp <(pattern qemu-end 1) <(image_mib "$image" $(($1 - 1)) 1)
+}
+
+# Of the known disk in that size, with what the guest has written to its end.
+resized_md5() { # MIB
+	{
+		cat "$known"
+		truncate -s "$((disk_mib * 2 * 1048576))" "$BATS_TEST_TMPDIR/zeroes"
+		cat "$BATS_TEST_TMPDIR/zeroes"
+	} | head -c "$((($1 - 1) * 1048576))" | cat - <(pattern qemu-end 1) | md5sum | cut -d ' ' -f 1
+}
+
+@test "guest: a disk that the host makes larger, and one that it makes smaller" {
+	repeat resize $((disk_mib * 2))
+	repeat resize $((disk_mib - 8))
+}
+
 fds() {
 	find "/proc/$backend_pid/fd" -mindepth 1 -printf '%l\n' | sort
 }
@@ -134,7 +165,7 @@ maps() {
 
 # The back-end holds as many descriptors and mappings as it did when SAVED was taken.
 same_resources() { # SAVED
-	local tries=40
+	local tries=600
 	until [ "$(fds | wc -l)" = "$(wc -l <"$1.fds")" ] && [ "$(maps | wc -l)" = "$(wc -l <"$1.maps")" ]; do
 		tries=$((tries - 1))
 		if [ "$tries" = 0 ]; then
@@ -151,7 +182,7 @@ boot_and_kill() {
 	rm -f "$log" "$pidfile"
 	boot "" --smp 2 --pidfile "$pidfile" text=busy steps=known,busy >/dev/null 2>&1 &
 	runner=$!
-	timeout 60 sh -c "until grep -aq ': busy' '$log' 2>/dev/null; do sleep 0.1; done"
+	timeout 150 sh -c "until grep -aq ': busy' '$log' 2>/dev/null; do sleep 0.1; done"
 	kill -KILL "$(cat "$pidfile")"
 	rm "$pidfile"
 	! wait "$runner"

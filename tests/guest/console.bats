@@ -35,11 +35,11 @@ teardown() {
 }
 
 host() { # TARGET STEP...
-	timeout 120 "$guest_root/${B:-build}/tests/console-client" "$@" 3>&-
+	timeout 300 "$guest_root/${B:-build}/tests/console-client" "$@" 3>&-
 }
 
 wait_until_listening() {
-	local tries=100
+	local tries=600
 	until listening "$socket"; do
 		tries=$((tries - 1))
 		[ "$tries" -gt 0 ] || return
@@ -123,7 +123,8 @@ on_terminal() {
 
 work_on_terminal() {
 	work "run:80x24:exec '$vhost_multi' console --socket '$socket' 2>'$socket.log'" \
-		'send:stty size\n' 'expect:24 80' resize:101x41 sleep:500 'send:stty size\n' 'expect:41 101' 'expect:joe@guest# ' \
+		'send:stty size\n' 'expect:24 80' resize:101x41 \
+		'send:until stty size | grep ^41; do sleep 0.1; done\n' 'expect:41 101' 'expect:joe@guest# ' \
 		'send:bye\n' "await:$socket.ended" 'send:\^q' exit:0 mode:cooked
 }
 

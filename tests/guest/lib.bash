@@ -28,7 +28,7 @@ backend_command() { # SOCKET IMAGE [ro]
 		[ "$mode" = rw ] || writable=off read_only=on
 		backend_serial=vhost_user_blk
 		backend_command=(qemu-storage-daemon
-			--blockdev "driver=file,node-name=f,filename=$image,discard=unmap,read-only=$read_only"
+			--blockdev "driver=file,node-name=f,filename=$image,discard=unmap,read-only=$read_only${QSD_LOCKING:+,locking=$QSD_LOCKING}"
 			--export "type=vhost-user-blk,id=e,node-name=f,addr.type=unix,addr.path=$socket,writable=$writable,num-queues=4")
 		return
 	fi
@@ -44,7 +44,7 @@ listening() { # SOCKET
 
 # Returns when the back-end accepts; sets backend_pid. Its messages go to SOCKET.log.
 start_backend() { # SOCKET IMAGE [ro]
-	local socket=$1 tries=100
+	local socket=$1 tries=600
 	backend_command "$@"
 	command -v "${backend_command[0]}" >/dev/null || wrong "no ${backend_command[0]}: build it first" || return
 	"${backend_command[@]}" </dev/null >"$socket.log" 2>&1 3>&- &
@@ -59,9 +59,9 @@ start_backend() { # SOCKET IMAGE [ro]
 	done
 }
 
-# Ends the back-end by SIGTERM (SIGKILL after 5 s) and returns its exit status.
+# Ends the back-end by SIGTERM (SIGKILL after half a minute) and returns its exit status.
 stop_backend() {
-	local pid=$backend_pid tries=100 status=0
+	local pid=$backend_pid tries=600 status=0
 	backend_pid=
 	kill -TERM "$pid" 2>/dev/null || true
 	while kill -0 "$pid" 2>/dev/null && [ "$tries" -gt 0 ]; do

@@ -20,7 +20,7 @@ setup() {
 	image=$folder/disk.img
 	cp "$BATS_FILE_TMPDIR/known" "$image"
 	qemus=() backends=()
-	backend_options=(--lock=off)
+	backend_options=(--lock-handover)
 }
 
 teardown() {
@@ -36,7 +36,7 @@ open_place() { # N DEVICE-PROPERTIES
 	backends[$1]=$backend_pid
 	[ "$1" = 0 ] || incoming=(-incoming "unix:$at.migration")
 	"$guest_tests/run-qemu" --disk "$at$2" --log "$at.guest.log" --pidfile "$at.pid" --timeout 300 run=blk \
-		steps=show,move text=moving -- -monitor "unix:$at.monitor,server=on,wait=off" "${incoming[@]}" \
+		steps=show,move text=moving -- -qmp "unix:$at.monitor,server=on,wait=off" "${incoming[@]}" \
 		>"$at.qemu.log" 2>&1 3>&- &
 	qemus[$1]=$!
 	until_true test -S "$at.monitor"
@@ -74,7 +74,8 @@ move() { # N DEVICE-PROPERTIES
 	local to=$folder/$(($1 + 1))
 	open_place $(($1 + 1)) "$2"
 	"$guest_tests/monitor" "$folder/$1.monitor" 'migrate_set_parameter max-bandwidth 100M' "migrate -d unix:$to.migration"
-	until_true migrated "$1"
+	until_true migrated "$1" || "$guest_tests/monitor" "$folder/$1.monitor" 'info migrate' >&2
+	migrated "$1"
 	until_true said $(($1 + 1)) 'round'
 	close_place "$1"
 }

@@ -22,7 +22,7 @@ static const char usage[] =
 static const struct input *const inputs[] = {
 	socket_inputs, fd_inputs,    state_inputs,    notify_inputs, memory_inputs,
 	setup_inputs,  chain_inputs, indirect_inputs, ring_inputs,   blk_inputs,
-	disk_inputs,   rng_inputs,   console_inputs,
+	disk_inputs,   rng_inputs,   console_inputs,  device_inputs,
 };
 
 static struct target target;

@@ -88,6 +88,23 @@ static void share_eventfds(struct target *target)
 	guest_close(&guest);
 }
 
+/* A pipe with flags that the lockdown would end us for setting. */
+static void call_by_odd_pipe(struct target *target)
+{
+	static const uint64_t ring;
+	struct frontend frontend;
+	int fds[2];
+
+	expect(pipe2(fds, O_CLOEXEC | O_DIRECT) == 0, "pipe");
+	expect(fcntl(fds[1], F_SETFL, O_DIRECT | O_ASYNC) == 0, "O_ASYNC");
+	meet(target, &frontend, EVERYTHING);
+	expect_accepted(&frontend, MESSAGE_FDS(VU_SET_VRING_CALL, &ring, 8, &fds[1], 1));
+	expect_answers(&frontend);
+	frontend_close(&frontend);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void o14(struct target *target)
 {
 	static const uint32_t requests[] = {VU_SET_VRING_KICK, VU_SET_VRING_CALL, VU_SET_VRING_ERR};
@@ -114,6 +131,7 @@ static void o14(struct target *target)
 	close(pair[0]);
 	close(pair[1]);
 	expect_untouched(target, 0, 1);
+	call_by_odd_pipe(target);
 	share_eventfds(target);
 }
 

@@ -314,11 +314,6 @@ static void refuse_all(const struct target *target, const uint32_t *requests, si
 	close(fd);
 }
 
-static void o17(struct target *target)
-{
-	refuse_all(target, (const uint32_t[]){VU_SET_STATUS, VU_GET_STATUS}, 2);
-}
-
 /* Waits until nobody has the other end of the socket any more. */
 static void expect_hung_up(int fd)
 {
@@ -370,11 +365,6 @@ static void o21(struct target *target)
 	refuse_all(target, (const uint32_t[]){VU_SET_LOG_BASE, VU_SET_LOG_FD}, 2);
 }
 
-static void o23(struct target *target)
-{
-	refuse_all(target, (const uint32_t[]){VU_SET_DEVICE_STATE_FD, VU_CHECK_DEVICE_STATE}, 2);
-}
-
 static void o25(struct target *target)
 {
 	static const uint32_t requests[] = {19,
@@ -416,7 +406,6 @@ const struct input state_inputs[] = {
 	{.id = "O10",
 	 .description = "GET_VRING_BASE twice, and of a ring never started",
 	 .run = o10},
-	{.id = "O17", .description = "SET_STATUS while it is not offered", .run = o17},
 	{.id = "O18",
 	 .description = "configuration space out of range, read-only, overflowing",
 	 .run = o18},
@@ -427,7 +416,6 @@ const struct input state_inputs[] = {
 	{.id = "O21",
 	 .description = "SET_LOG_BASE and SET_LOG_FD while they are not offered",
 	 .run = o21},
-	{.id = "O23", .description = "SET_DEVICE_STATE_FD while it is not offered", .run = o23},
 	{.id = "O25",
 	 .description = "postcopy, IOTLB, RARP and other requests that are not supported",
 	 .run = o25},

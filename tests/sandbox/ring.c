@@ -52,10 +52,11 @@ static int submit(struct io_uring *ring, u8 opcode, u8 flags)
 }
 
 /* The kernel refuses what is restricted with EACCES, and what it does not know with EINVAL. */
-static unsigned try_opcodes(struct io_uring *ring)
+static unsigned try_opcodes(struct io_uring *ring, bool read_only)
 {
 	static const u8 allowed[] = {IORING_OP_READV, IORING_OP_FSYNC, IORING_OP_WRITEV,
 				     IORING_OP_FALLOCATE};
+	size_t allowed_count = read_only ? 2 : sizeof(allowed);
 	unsigned failures = 0;
 
 	for (unsigned opcode = 0; opcode < OPCODES; opcode++) {
@@ -64,7 +65,7 @@ static unsigned try_opcodes(struct io_uring *ring)
 
 		if (passes)
 			printf("ring opcode %u passes\n", opcode);
-		if (passes != !!memchr(allowed, (int)opcode, sizeof(allowed)))
+		if (passes != !!memchr(allowed, (int)opcode, allowed_count))
 			failures++;
 	}
 	return failures;
@@ -113,5 +114,6 @@ unsigned try_ring(const struct server *server)
 	struct io_uring *ring = worker->engine_data; // the first member of the engine's own struct
 
 	assert(worker->blk->engine == &blk_engine_uring);
-	return try_opcodes(ring) + try_flags(ring) + try_registrations(ring);
+	return try_opcodes(ring, worker->blk->read_only) + try_flags(ring) +
+	       try_registrations(ring);
 }

@@ -14,11 +14,12 @@ enum { RING_SIZE = 64 };
 
 extern const struct applet console_applet;
 
-static void lock_nothing(void *context, const struct syscall_rule *rules, size_t count)
+static int lock_nothing(void *context, const struct syscall_rule *rules, size_t count)
 {
 	(void)context;
 	(void)rules;
 	(void)count;
+	return 0;
 }
 
 // A port of type fd, with these further keys, whose other end is *host.

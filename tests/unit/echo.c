@@ -180,10 +180,59 @@ static int config_write(struct device *device, size_t offset, const u8 *data, si
 	return 0;
 }
 
+static size_t save(const struct device *device, u8 *state, size_t size)
+{
+	const struct echo *echo = echo_of(device);
+
+	expect_worker(echo_of(device), 0);
+	assert_true(size >= echo->state_len);
+	memcpy(state, echo->state, echo->state_len);
+	return echo->state_len;
+}
+
+static int load(struct device *device, const u8 *state, size_t len)
+{
+	struct echo *echo = echo_of(device);
+
+	expect_worker(echo, 0);
+	if (len != echo->state_len)
+		return -EINVAL;
+	memcpy(echo->state, state, len);
+	count(&echo->loads);
+	return 0;
+}
+
 static void reset(struct device *device)
 {
 	expect_worker(echo_of(device), 0);
 	count(&echo_of(device)->resets);
+}
+
+// A ring that runs would find its device changed under it.
+static void refresh(struct device *device)
+{
+	struct echo *echo = echo_of(device);
+
+	expect_worker(echo, 0);
+	assert(echo_count(&echo->starts) == echo_count(&echo->stops));
+	count(&echo->refreshes);
+}
+
+static int activate(struct device *device)
+{
+	struct echo *echo = echo_of(device);
+
+	assert(echo_count(&echo->starts) == echo_count(&echo->stops));
+	count(&echo->activations);
+	return __atomic_load_n(&echo->busy, __ATOMIC_ACQUIRE);
+}
+
+static void deactivate(struct device *device)
+{
+	struct echo *echo = echo_of(device);
+
+	assert(echo_count(&echo->starts) == echo_count(&echo->stops));
+	count(&echo->deactivations);
 }
 
 void echo_init(struct echo *echo, unsigned queues, enum echo_order order)
@@ -195,6 +244,7 @@ void echo_init(struct echo *echo, unsigned queues, enum echo_order order)
 	for (unsigned i = 0; i < sizeof(echo->config); i++)
 		echo->config[i] = (u8)(i + 1);
 	echo->ops = (struct device_ops){
+		.type = ECHO_TYPE,
 		.queue_count = queue_count,
 		.queue_size = queue_size,
 		.features = features,
@@ -203,6 +253,11 @@ void echo_init(struct echo *echo, unsigned queues, enum echo_order order)
 		.config = config,
 		.config_write = config_write,
 		.reset = reset,
+		.save = save,
+		.load = load,
+		.refresh = refresh,
+		.activate = activate,
+		.deactivate = deactivate,
 		.worker_start = worker_starts,
 		.worker_stop = worker_stops,
 		.process_queue = process_queue,

@@ -13,7 +13,7 @@ enum echo_order {
 	ECHO_LATER, // when its own fd is signalled (echo_release) or the ring stops, last one first
 };
 
-enum { ECHO_CONFIG_LEN = 60, ECHO_WRITABLE = 32, ECHO_MAX_WORKERS = 8 };
+enum { ECHO_CONFIG_LEN = 60, ECHO_WRITABLE = 32, ECHO_MAX_WORKERS = 8, ECHO_TYPE = 42 };
 #define ECHO_FEATURE BIT64(3) // of its device type
 
 struct echo_worker {
@@ -30,12 +30,16 @@ struct echo {
 	unsigned queues, max_size;
 	enum echo_order order;
 	int start_error;  // what worker_start answers
+	int busy;	  // what activate answers; atomic
 	unsigned failing; // for the worker of this index
 	u64 stop_ns;	  // how long queue_stop waits before it completes what is held
 	u8 config[256];	  // the byte at ECHO_WRITABLE can be written
+	u8 state[60000];  // what save() answers; load() takes as many
+	size_t state_len;
 
 	u64 taken, served, starts, stops, releases;
-	u64 features, negotiations, resets, config_writes;
+	u64 features, negotiations, resets, config_writes, loads, refreshes;
+	u64 activations, deactivations; // tried and done
 	u64 worker_starts, worker_stops, wrong_thread;
 	pthread_t threads[ECHO_MAX_WORKERS]; // of the workers
 	struct echo_worker workers[ECHO_MAX_WORKERS];

@@ -9,7 +9,7 @@ static void note_wake(struct deferred *deferred)
 	container_of(deferred, struct unit_ring, wake)->wakes++;
 }
 
-int unit_ring_place(struct unit_ring *ring, u64 features, u16 base)
+int unit_ring_place(struct unit_ring *ring, u64 features, u32 base)
 {
 	const struct vm_ring *driver = &ring->driver;
 	const struct vring_layout layout = {
@@ -18,9 +18,11 @@ int unit_ring_place(struct unit_ring *ring, u64 features, u16 base)
 		.avail.value = vm_memory_user_addr(&ring->vm, driver->avail_addr),
 		.used.value = vm_memory_user_addr(&ring->vm, driver->used_addr),
 		.base = base,
+		.log_used = ring->log_addr != 0,
+		.log_addr = ring->log_addr,
 	};
 
-	return vring_place(&ring->vring, &ring->memory, NULL, &layout, features);
+	return vring_place(&ring->vring, &ring->memory, ring->log, &layout, features);
 }
 
 void unit_ring_open(struct unit_ring *ring, u16 size, u64 features, unsigned indirect_len)
@@ -33,12 +35,13 @@ void unit_ring_open(struct unit_ring *ring, u16 size, u64 features, unsigned ind
 	assert_int_equal(vm_ring_init(&ring->driver, &ring->vm, size,
 				      features & BIT64(VIRTIO_F_EVENT_IDX), indirect_len),
 			 0);
+	vm_ring_set_packed(&ring->driver, features & BIT64(VIRTIO_F_RING_PACKED));
 	assert_int_equal(event_loop_init(&ring->worker.loop), 0);
 	deferred_init(&ring->wake, note_wake);
 	assert_int_equal(
 		vring_init(&ring->vring, 5, size, UNIT_RING_REQUEST, &ring->worker, &ring->wake),
 		0);
-	assert_int_equal(unit_ring_place(ring, features, 0), 0);
+	assert_int_equal(unit_ring_place(ring, features, vm_ring_base(&ring->driver)), 0);
 	vring_set_call_fd(&ring->vring, dup(ring->driver.call_fd));
 	vring_set_err_fd(&ring->vring, dup(ring->driver.err_fd));
 	unit_ring_calls(ring); // one comes with a new call fd

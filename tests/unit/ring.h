@@ -15,6 +15,8 @@ struct unit_ring {
 	struct vring vring;
 	struct deferred wake;
 	unsigned wakes; // how often process_queue would have been called again
+	const struct dirty_log *log;
+	u64 log_addr; // of the used ring; 0: it is not logged
 };
 
 enum {
@@ -24,12 +26,12 @@ enum {
 };
 #define UNIT_RING_GUEST BIT64(32) // where the first region begins
 
-// Makes and places a ring of `size` entries. indirect_len: as in vm_ring_init.
+// Makes and places a ring of `size` entries, packed if the features say so. indirect_len: as in vm_ring_init.
 void unit_ring_open(struct unit_ring *ring, u16 size, u64 features, unsigned indirect_len);
 void unit_ring_close(struct unit_ring *ring);
 
 // Places the ring again: the next available entry is `base`.
-int unit_ring_place(struct unit_ring *ring, u64 features, u16 base);
+int unit_ring_place(struct unit_ring *ring, u64 features, u32 base);
 
 // Makes a chain of one readable and, unless zero, one writable buffer available to the device; answers the head.
 u16 unit_ring_add(struct unit_ring *ring, u32 readable, u32 writable);

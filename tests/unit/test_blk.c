@@ -2,6 +2,9 @@
 // Tests of applets/blk/blk.c: options, features and configuration.
 #include "tests/unit/disk.h"
 
+#include <string.h>
+#include <sys/eventfd.h>
+
 #include "applets/blk/blk.h"
 
 static struct unit_disk disk;
@@ -55,6 +58,7 @@ TEST(bad_combinations_are_refused)
 	REFUSED(-EINVAL, "--path", "memory:1M", "--block-size", "1000");
 	REFUSED(-EINVAL, "--path", "memory:1M", "--serial", "123456789012345678901");
 	REFUSED(-EINVAL, "--path", "memory:1Q");
+	REFUSED(-EINVAL, "--path", "memory:1M", "--lock=off", "--lock-handover");
 }
 
 TEST(writable_disk_offers_what_it_can)
@@ -214,6 +218,124 @@ TEST(engine_suits_the_medium)
 		REFUSED(-ENOSYS, "--path", path, "--engine=uring");
 }
 
+static int load(u8 byte, size_t len)
+{
+	const u8 state[] = {byte, 0};
+
+	return disk.device->ops->load(disk.device, state, len);
+}
+
+TEST(write_cache_moves_to_another_process)
+{
+	u8 saved[DEVICE_MAX_CONFIG];
+
+	OPEN("--path", "memory:1M");
+	assert_int_equal(disk.device->ops->save(disk.device, saved, sizeof(saved)), 1);
+	assert_int_equal(saved[0], 1);
+	negotiate(BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_CONFIG_WCE));
+	assert_int_equal(load(0, 1), 0);
+	assert_int_equal(unit_disk_config(&disk).writeback, 0);
+	assert_true(blk()->sync_writes);
+	assert_int_equal(load(2, 1), -EINVAL);
+	assert_int_equal(load(1, 0), -EINVAL);
+	assert_int_equal(load(1, 2), -EINVAL);
+	assert_int_equal(unit_disk_config(&disk).writeback, 0);
+	assert_int_equal(disk.device->ops->save(disk.device, saved, sizeof(saved)), 1);
+	assert_int_equal(saved[0], 0);
+	assert_int_equal(load(1, 1), 0);
+	assert_false(blk()->sync_writes);
+}
+
+static u64 capacity_after(const char *path, off_t len)
+{
+	assert_int_equal(truncate(path, len), 0);
+	disk.device->ops->refresh(disk.device);
+	return unit_disk_config(&disk).capacity;
+}
+
+TEST(refresh_finds_a_disk_that_has_grown_or_shrunk_and_says_so)
+{
+	const char *path = unit_file("disk", 1 << 20);
+
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(truncate(path, 1 << 20), 0);
+		if (i == 0)
+			OPEN("--path", path, "--block-size", "4096");
+		else
+			OPEN("--path", path, "--block-size", "4096", "--read-only",
+			     "--engine=sync");
+		disk.device->config_event_fd = eventfd(0, EFD_CLOEXEC);
+		assert_int_equal(capacity_after(path, 1 << 20), 2048);
+		assert_false(unit_is_readable(disk.device->config_event_fd));
+		assert_int_equal(capacity_after(path, (3 << 20) + 5000), (3 << 11) + 8);
+		assert_true(unit_is_readable(disk.device->config_event_fd));
+		assert_int_equal(capacity_after(path, 10000), 16);
+		assert_int_equal(capacity_after(path, 100), 0);
+		assert_int_equal(capacity_after(path, 1 << 20), 2048);
+		close_fd(&disk.device->config_event_fd);
+		unit_disk_close(&disk);
+	}
+}
+
+TEST(refresh_leaves_a_disk_without_a_file_alone)
+{
+	OPEN("--path", "memory:1M");
+	disk.device->ops->refresh(disk.device);
+	assert_int_equal(unit_disk_config(&disk).capacity, 2048);
+	unit_disk_close(&disk);
+	OPEN("--path", "null:1M");
+	disk.device->ops->refresh(disk.device);
+	assert_int_equal(unit_disk_config(&disk).capacity, 2048);
+	assert_int_equal(disk.device->ops->activate(disk.device), 0);
+	disk.device->ops->deactivate(disk.device);
+}
+
+TEST(lock_is_held_from_open_to_close_unless_it_is_handed_over)
+{
+	const char *path = unit_file("disk", 4096);
+	struct unit_disk other;
+
+	OPEN("--path", path);
+	assert_int_equal(disk.device->ops->activate(disk.device), 0);
+	disk.device->ops->deactivate(disk.device);
+	assert_int_equal(unit_disk_try(&other, (const char *const[]){"--path", path,
+								     "--lock-handover", NULL}),
+			 0);
+	assert_int_equal(other.device->ops->activate(other.device), -EAGAIN);
+	unit_disk_close(&disk);
+	assert_int_equal(other.device->ops->activate(other.device), 0);
+	REFUSED(-EBUSY, "--path", path);
+	other.device->ops->deactivate(other.device);
+	OPEN("--path", path);
+	unit_disk_close(&other);
+}
+
+TEST(wait_for_the_lock_is_told_once)
+{
+	const char *path = unit_file("disk", 4096), *said;
+	struct unit_disk other;
+
+	OPEN("--path", path, "--lock-handover");
+	assert_int_equal(unit_disk_try(&other, (const char *const[]){"--path", path,
+								     "--lock-handover", NULL}),
+			 0);
+	assert_int_equal(disk.device->ops->activate(disk.device), 0);
+	unit_capture(STDERR_FILENO);
+	for (unsigned i = 0; i < 5; i++)
+		assert_int_equal(other.device->ops->activate(other.device), -EAGAIN);
+	said = strstr(unit_captured(), "waits for the lock of the disk: another process has it");
+	assert_non_null(said);
+	assert_null(strstr(said + 1, "waits for the lock"));
+	disk.device->ops->deactivate(disk.device);
+	unit_capture(STDERR_FILENO);
+	assert_int_equal(other.device->ops->activate(other.device), 0);
+	assert_int_equal(other.device->ops->activate(other.device), 0);
+	said = strstr(unit_captured(), "has the lock of the disk now");
+	assert_non_null(said);
+	assert_null(strstr(said + 1, "has the lock"));
+	unit_disk_close(&other);
+}
+
 #define BLK_TEST(name) RUN_WITH(NULL, name, teardown)
 
 int main(void)
@@ -233,6 +355,11 @@ int main(void)
 		BLK_TEST(cache_without_a_way_to_flush_it_is_shown_as_none),
 		BLK_TEST(reset_never_turns_the_write_cache_on),
 		BLK_TEST(engine_suits_the_medium),
+		BLK_TEST(write_cache_moves_to_another_process),
+		BLK_TEST(refresh_finds_a_disk_that_has_grown_or_shrunk_and_says_so),
+		BLK_TEST(refresh_leaves_a_disk_without_a_file_alone),
+		BLK_TEST(lock_is_held_from_open_to_close_unless_it_is_handed_over),
+		BLK_TEST(wait_for_the_lock_is_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of applets/blk/medium.c.
+// Tests of applets/blk/medium.c and medium_lock.c.
 #include "tests/unit/unit.h"
 
 #include <fcntl.h>
@@ -199,19 +199,17 @@ TEST(direct_medium_tells_what_its_transfers_must_be_aligned_to)
 TEST(finding_out_what_a_file_can_do_changes_neither_length_nor_content)
 {
 	const char *path = unit_file("disk", 5000);
-	struct stat first, second;
+	struct stat before, first;
 	u8 bytes[5000];
 
+	assert_int_equal(stat(path, &before), 0);
 	assert_int_equal(open_plain(path), 0);
 	assert_int_equal(read_at(bytes, sizeof(bytes), 0), sizeof(bytes));
 	for (u64 i = 0; i < sizeof(bytes); i++)
 		assert_int_equal(bytes[i], unit_byte(i));
 	assert_int_equal(fstat(medium.fd, &first), 0);
 	assert_int_equal(first.st_size, 5000);
-	medium_close(&medium);
-	assert_int_equal(open_plain(path), 0);
-	assert_int_equal(fstat(medium.fd, &second), 0);
-	assert_int_equal(second.st_blocks, first.st_blocks); // it does not grow with each opening
+	assert_int_equal(first.st_blocks, before.st_blocks); // nor is more allocated
 }
 
 // ---- locks, against a process of its own
@@ -268,6 +266,69 @@ TEST(locks_can_be_chosen)
 	assert_int_equal(open_with(path, true, false, MEDIUM_LOCK_EXCLUSIVE), -EINVAL);
 }
 
+TEST(lock_that_is_handed_over_is_taken_and_given_back_by_whoever_needs_it)
+{
+	const struct medium_options options = {
+		.path = unit_file("disk", 4096), .lock = MEDIUM_LOCK_AUTO, .lock_handover = true};
+	struct medium other;
+
+	assert_int_equal(medium_open(&medium, &options), 0);
+	assert_int_equal(medium_open(&other, &options), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(medium_lock(&medium), 0);
+		assert_int_equal(medium_lock(&medium), 0); // it has it already
+		assert_int_equal(medium_lock(&other), -EAGAIN);
+		assert_int_equal(open_elsewhere(options.path, false, MEDIUM_LOCK_AUTO), -EBUSY);
+		medium_unlock(&medium);
+		assert_int_equal(medium_lock(&other), 0);
+		assert_int_equal(medium_lock(&medium), -EAGAIN);
+		medium_unlock(&other);
+		assert_int_equal(open_elsewhere(options.path, false, MEDIUM_LOCK_AUTO), 0);
+	}
+	medium_close(&other);
+}
+
+// ---- the size
+
+static void expect_size(u64 before, u32 block, u64 wanted)
+{
+	u64 len = before;
+
+	assert_int_equal(medium_measure(&medium, block, &len), 0);
+	if (len != wanted)
+		fail_msg("%llu in blocks of %u, %llu before: %llu", (unsigned long long)wanted,
+			 block, (unsigned long long)before, (unsigned long long)len);
+}
+
+TEST(size_is_found_in_whole_blocks_whatever_it_was_before)
+{
+	static const u64 sizes[] = {0,	  1,	 511,	512,	 513,
+				    8192, 65535, 65536, 1000000, UINT64_C(5) << 30};
+	const char *path = unit_file("disk", 0);
+
+	for (unsigned direct = 0; direct < 2; direct++) {
+		assert_int_equal(open_with(path, false, direct, MEDIUM_LOCK_AUTO), 0);
+		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+			assert_int_equal(truncate(path, (off_t)sizes[i]), 0);
+			for (unsigned j = 0; j < ARRAY_SIZE(sizes); j++)
+				for (u32 block = medium.logical_block; block <= 65536; block *= 2)
+					expect_size(sizes[j] / block * block, block,
+						    sizes[i] / block * block);
+		}
+		medium_close(&medium);
+	}
+}
+
+TEST(size_that_cannot_be_found_stays)
+{
+	u64 len = 4096;
+
+	assert_int_equal(open_plain(unit_file("disk", 4096)), 0);
+	close_fd(&medium.fd);
+	assert_int_equal(medium_measure(&medium, 512, &len), -EBADF);
+	assert_int_equal(len, 4096);
+}
+
 #define MEDIUM_TEST(name) RUN_WITH(setup, name, teardown)
 
 int main(void)
@@ -290,6 +351,9 @@ int main(void)
 		MEDIUM_TEST(second_writer_is_refused_and_told_why),
 		MEDIUM_TEST(readers_share_and_keep_writers_out),
 		MEDIUM_TEST(locks_can_be_chosen),
+		MEDIUM_TEST(lock_that_is_handed_over_is_taken_and_given_back_by_whoever_needs_it),
+		MEDIUM_TEST(size_is_found_in_whole_blocks_whatever_it_was_before),
+		MEDIUM_TEST(size_that_cannot_be_found_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

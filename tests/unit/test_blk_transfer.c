@@ -296,6 +296,38 @@ TEST(write_beyond_the_limit_of_file_sizes_fails_and_the_disk_lives)
 	assert_int_equal(vm_disk_write(&disk.disk, 1000, bytes, 512), VM_BLK_S_OK);
 }
 
+// ---- guest memory that has gone
+
+// Has the data begin where guest memory ends, from now on.
+static void cut_memory(void)
+{
+	const struct vm_region *region = &disk.vm.memory.regions[0];
+	const u64 len = region->wire.size - 8192;
+
+	disk.disk.slot.data_addr = region->wire.guest_addr + len;
+	assert_int_equal(ftruncate(region->fd, (off_t)len), 0);
+}
+
+// Aligned data are read by the kernel, others by us.
+TEST(write_out_of_memory_that_has_gone_leaves_the_disk_as_it_is)
+{
+	for (u32 shift = 0; shift < 2; shift++) {
+		open_file(DISK_LEN, "--direct");
+		cut_memory();
+		assert_int_equal(move(VM_BLK_T_OUT, 8, 4096, 4096, shift), VM_BLK_S_IOERR);
+		unit_expect_pattern(path, 0, DISK_LEN);
+		unit_disk_close(&disk);
+	}
+}
+
+TEST(range_out_of_memory_that_has_gone_is_not_discarded)
+{
+	open_file(DISK_LEN, NULL);
+	cut_memory();
+	assert_int_equal(move(VM_BLK_T_DISCARD, 0, 16, 16, 0), VM_BLK_S_IOERR);
+	unit_expect_pattern(path, 0, DISK_LEN);
+}
+
 // A process of its own in a mount namespace of its own, with a file system of 1 MiB on `folder`: 0 if it is there.
 static int mount_small(const char *folder)
 {
@@ -368,6 +400,8 @@ int main(void)
 		BLK_TEST(file_that_became_shorter_fails_the_requests_beyond_its_end_alone),
 		BLK_TEST(file_that_became_shorter_fails_direct_requests_too),
 		BLK_TEST(write_beyond_the_limit_of_file_sizes_fails_and_the_disk_lives),
+		BLK_TEST(write_out_of_memory_that_has_gone_leaves_the_disk_as_it_is),
+		BLK_TEST(range_out_of_memory_that_has_gone_is_not_discarded),
 		BLK_TEST(full_file_system_fails_writes_until_there_is_room_again),
 	};
 

@@ -213,6 +213,16 @@ TEST(readable_after_writable_is_told)
 	assert_int_equal(add(chain, GIB, 1, false), -EPROTO);
 }
 
+TEST(empty_readable_buffer_after_writable_ones_is_skipped)
+{
+	struct chain *chain = CHAIN_OF(0, 1, -1);
+
+	assert_int_equal(add(chain, GIB, 0, false), 0);
+	assert_int_equal(chain->readable.count, 1);
+	assert_int_equal(add(chain, GIB, 1, true), 0);
+	assert_int_equal(chain_writable_len(chain), 2);
+}
+
 // Adds one-byte buffers of ascending addresses.
 static void add_bytes(struct chain *chain, unsigned from, unsigned count, bool writable)
 {
@@ -372,6 +382,7 @@ int main(void)
 		CHAIN_TEST(unmapped_addresses_are_refused),
 		CHAIN_TEST(empty_buffer_adds_no_segment_wherever_it_points),
 		CHAIN_TEST(readable_after_writable_is_told),
+		CHAIN_TEST(empty_readable_buffer_after_writable_ones_is_skipped),
 		CHAIN_TEST(chain_that_outgrows_its_own_segments_goes_on_in_a_large_array),
 		CHAIN_TEST(readable_buffers_alone_can_outgrow_too_and_writable_ones_follow),
 		CHAIN_TEST(chain_of_too_many_segments_is_refused),

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "applets/console/virtio_console.h"
+#include "core/memory_fault.h"
 #include "tests/unit/console.h"
 
 TEST(output_reaches_the_host)
@@ -79,6 +80,28 @@ TEST(guest_waits_for_a_slow_reader_and_nothing_is_lost)
 	assert_int_equal(taken, 32);
 	assert_int_equal(read, 32 * 65536);
 	unit_console_close(&guest);
+}
+
+// The zeroes that have come in its place are not for the host's eyes.
+TEST(output_in_memory_that_has_gone_is_lost)
+{
+	struct unit_console guest;
+	struct unit_ring *ring = &guest.rings[1];
+	const struct vm_buffer buffer = {.addr = UNIT_RING_GUEST + UNIT_RING_REGION - 4,
+					 .len = 100000};
+
+	unit_console_open(&guest, "", NULL, NULL);
+	unit_console_start(&guest, 0);
+	assert_int_equal(memory_fault_catch(&ring->memory, -1), 0);
+	assert_int_equal(ftruncate(ring->vm.regions[1].fd, 0), 0);
+	assert_true(vm_ring_add(&ring->driver, &buffer, 1, NULL) >= 0);
+	vm_ring_show(&ring->driver);
+	unit_console_serve(&guest, 1);
+	assert_int_equal(unit_console_drain(guest.host[0]), 0);
+	assert_true(unit_console_has_answer(&guest, 1));
+	unit_console_close(&guest);
+	memory_fault_release();
+	memory_fault_clear();
 }
 
 TEST(guest_goes_on_where_output_is_dropped)
@@ -181,6 +204,7 @@ int main(void)
 		RUN(output_reaches_the_host),
 		RUN(input_reaches_the_guest_in_as_many_buffers_as_it_takes),
 		RUN(guest_waits_for_a_slow_reader_and_nothing_is_lost),
+		RUN(output_in_memory_that_has_gone_is_lost),
 		RUN(guest_goes_on_where_output_is_dropped),
 		RUN(stopping_the_ring_leaves_no_chain_in_flight),
 		RUN(filter_keeps_what_is_printable),

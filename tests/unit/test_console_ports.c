@@ -184,6 +184,88 @@ TEST(pause_does_not_make_the_ports_unknown)
 	unit_console_close(&guest);
 }
 
+// What a console of two ports is saved as: the driver's readiness and two ports, then each port's flags and what is yet to be told.
+static int load(struct unit_console *guest, const char *state, size_t len)
+{
+	return guest->device->ops->load(guest->device, (const u8 *)state, len);
+}
+
+TEST(driver_goes_on_with_its_ports_in_another_process)
+{
+	struct unit_console guest;
+	u8 saved[256];
+
+	open_two(&guest);
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
+	assert_int_equal(guest.device->ops->save(guest.device, saved, sizeof(saved)), 8);
+	assert_memory_equal(saved, "\1\0\2\0\0\0\3\4", 8); // the name is yet to be told
+	unit_console_close(&guest);
+	unit_console_open(&guest, ",console", ",name=second", "--size=80x25");
+	unit_console_start(&guest, BIT64(VIRTIO_CONSOLE_F_MULTIPORT));
+	assert_int_equal(load(&guest, (const char *)saved, 8), 0);
+	offer_control(&guest, 8);
+	expect_message(&guest, 1, VIRTIO_CONSOLE_PORT_NAME, 1, "second", 6);
+	expect_message(&guest, 1, VIRTIO_CONSOLE_PORT_OPEN, 1, NULL, 0);
+	assert_false(unit_console_has_answer(&guest, 2));
+	assert_int_equal(write(guest.host[1], "later", 5), 5);
+	unit_console_offer_writable(&guest, 4, 8);
+	unit_console_serve(&guest, 4);
+	assert_int_equal(unit_console_take(&guest, 4, NULL, 0), 5);
+	unit_console_close(&guest);
+}
+
+TEST(driver_hears_of_a_port_that_it_did_not_have_before)
+{
+	struct unit_console guest;
+
+	unit_console_open(&guest, ",console", ",name=second", NULL);
+	unit_console_start(&guest, BIT64(VIRTIO_CONSOLE_F_MULTIPORT));
+	assert_int_equal(load(&guest, "\1\0\1\0\3\0", 6), 0);
+	offer_control(&guest, 4);
+	expect_message(&guest, 0, VIRTIO_CONSOLE_PORT_OPEN, 1, NULL, 0);
+	expect_message(&guest, 1, VIRTIO_CONSOLE_DEVICE_ADD, 1, NULL, 0);
+	assert_false(unit_console_has_answer(&guest, 2));
+	unit_console_close(&guest);
+}
+
+TEST(forged_states_change_nothing)
+{
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} bad[] = {
+		{"", 0},
+		{"\1\0\1", 3},
+		{"\2\0\1\0\0\0", 6},	      // neither ready nor not
+		{"\1\1\1\0\0\0", 6},	      // padding
+		{"\1\0\0\0", 4},	      // no port
+		{"\1\0\1\0\0", 5},	      // a port cut off
+		{"\1\0\1\0\0\0\0", 7},	      // and one too much
+		{"\1\0\3\0\0\0\0\0\0\0", 10}, // more than there are
+		{"\1\0\1\1\0\0", 6},
+		{"\1\0\1\0\4\0", 6},  // unknown flags
+		{"\1\0\1\0\0\10", 6}, // what is not to be told so
+		{"\1\0\2\0\0\0\200\0", 8},
+		{"\0\0\1\0\1\0", 6}, // a port without a driver
+		{"\0\0\1\0\0\1", 6},
+	};
+	struct unit_console guest;
+	u8 before[64], after[64];
+	size_t len;
+
+	open_two(&guest);
+	tell(&guest, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+	len = guest.device->ops->save(guest.device, before, sizeof(before));
+	unit_capture(STDERR_FILENO);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(load(&guest, bad[i].bytes, bad[i].len), -EINVAL);
+	unit_captured();
+	assert_int_equal(guest.device->ops->save(guest.device, after, sizeof(after)), len);
+	assert_memory_equal(before, after, len);
+	unit_console_close(&guest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +276,9 @@ int main(void)
 		RUN(nonsense_is_ignored_and_told_once),
 		RUN(storm_of_messages_leaves_at_most_one_of_each_kind),
 		RUN(pause_does_not_make_the_ports_unknown),
+		RUN(driver_goes_on_with_its_ports_in_another_process),
+		RUN(driver_hears_of_a_port_that_it_did_not_have_before),
+		RUN(forged_states_change_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -32,6 +32,9 @@ static void forget_all_optional_operations(void)
 	echo.ops.config = NULL;
 	echo.ops.config_write = NULL;
 	echo.ops.reset = NULL;
+	echo.ops.refresh = NULL;
+	echo.ops.activate = NULL;
+	echo.ops.deactivate = NULL;
 }
 
 TEST(workers_are_as_many_as_wanted_but_no_more_than_queues)
@@ -49,6 +52,8 @@ TEST(operations_run_on_the_worker_and_have_run_when_the_call_returns)
 	assert_int_equal(echo.features, 42);
 	device_reset(&echo.device, &worker);
 	assert_int_equal(echo.resets, 1);
+	device_refresh(&echo.device, &worker);
+	assert_int_equal(echo.refreshes, 1);
 	assert_int_equal(
 		device_config_write(&echo.device, &worker, ECHO_WRITABLE, (const u8[]){7}, 1), 0);
 	assert_int_equal(echo.config[ECHO_WRITABLE], 7);
@@ -59,6 +64,8 @@ TEST(error_of_an_operation_is_answered)
 {
 	assert_int_equal(device_config_write(&echo.device, &worker, 0, (const u8[]){7}, 1),
 			 -EINVAL);
+	echo.busy = -EAGAIN;
+	assert_int_equal(device_activate(&echo.device), -EAGAIN);
 }
 
 TEST(configuration_is_zero_behind_its_end)
@@ -82,12 +89,17 @@ TEST(operations_that_a_device_lacks_do_nothing)
 	forget_all_optional_operations();
 	device_negotiated(&echo.device, &worker, 42);
 	device_reset(&echo.device, &worker);
+	device_refresh(&echo.device, &worker);
+	assert_int_equal(device_activate(&echo.device), 0);
+	device_deactivate(&echo.device);
 	assert_int_equal(device_config(&echo.device, &worker, config), 0);
 	assert_int_equal(config[0], 0);
 	assert_int_equal(
 		device_config_write(&echo.device, &worker, ECHO_WRITABLE, (const u8[]){7}, 1),
 		-EINVAL);
-	assert_int_equal(echo.negotiations + echo.resets + echo.config_writes, 0);
+	assert_int_equal(echo.negotiations + echo.resets + echo.config_writes + echo.refreshes +
+				 echo.activations + echo.deactivations,
+			 0);
 }
 
 TEST(change_of_the_configuration_is_signalled_to_whoever_listens)

@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -29,9 +30,26 @@ static int teardown(void **state)
 	return unit_open_fds() == fds_before ? 0 : -1;
 }
 
-static void lock_nothing(void *context)
+static int lock_nothing(void *context)
 {
 	(void)context;
+	return 0;
+}
+
+static int fail_to_lock(void *context)
+{
+	(void)context;
+	return -EPERM;
+}
+
+// Takes its time, and notes that it has.
+static int lock_late(void *context)
+{
+	volatile bool *locked = context;
+
+	usleep(50000);
+	*locked = true;
+	return 0;
 }
 
 static int open_with_keeper(void)
@@ -125,6 +143,30 @@ TEST(front_end_is_called_by_the_keeper)
 	assert_true(wait(NULL) > 0);
 }
 
+TEST(keeper_that_cannot_lock_itself_in_removes_the_file_and_ends)
+{
+	assert_int_equal(listener_open_path(&listener, path, 0600), 0);
+	assert_int_equal(keeper_start(&listener, fail_to_lock, NULL), 0);
+	assert_true(listener_wait_keeper(&listener) < 0);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_true(wait(NULL) > 0);
+	listener_close(&listener);
+}
+
+TEST(keeper_is_waited_for_until_it_is_locked_in)
+{
+	bool *locked = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_int_equal(listener_open_path(&listener, path, 0600), 0);
+	assert_int_equal(keeper_start(&listener, lock_late, locked), 0);
+	assert_int_equal(listener_wait_keeper(&listener), 0);
+	assert_true(*locked);
+	assert_int_equal(access(path, F_OK), 0);
+	listener_close(&listener);
+	assert_true(wait(NULL) > 0);
+	munmap(locked, 1);
+}
+
 TEST(keeper_holds_none_of_our_fds)
 {
 	int ends[2];
@@ -148,6 +190,8 @@ int main(void)
 		KEEPER_TEST(file_that_another_has_made_there_stays_when_the_process_is_killed),
 		KEEPER_TEST(file_goes_when_the_listener_is_closed),
 		KEEPER_TEST(front_end_is_called_by_the_keeper),
+		KEEPER_TEST(keeper_that_cannot_lock_itself_in_removes_the_file_and_ends),
+		KEEPER_TEST(keeper_is_waited_for_until_it_is_locked_in),
 		KEEPER_TEST(keeper_holds_none_of_our_fds),
 	};
 

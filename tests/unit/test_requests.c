@@ -53,6 +53,10 @@ static const struct row {
 	{VU_GET_MAX_MEM_SLOTS, 0, 0, 0, 0, VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS, NO_INDEX},
 	{VU_ADD_MEM_REG, 40, 40, 1, 1, VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS, NO_INDEX},
 	{VU_REM_MEM_REG, 40, 40, 0, 1, VU_PROTOCOL_F_CONFIGURE_MEM_SLOTS, NO_INDEX},
+	{VU_SET_STATUS, 8, 8, 0, 0, VU_PROTOCOL_F_STATUS, NO_INDEX},
+	{VU_GET_STATUS, 0, 0, 0, 0, VU_PROTOCOL_F_STATUS, NO_INDEX},
+	{VU_SET_DEVICE_STATE_FD, 8, 8, 1, 1, VU_PROTOCOL_F_DEVICE_STATE, NO_INDEX},
+	{VU_CHECK_DEVICE_STATE, 0, 0, 0, 0, VU_PROTOCOL_F_DEVICE_STATE, NO_INDEX},
 };
 
 // Refused: the connection is to be closed, unless an answer is owed and says no. Either way no fd is kept.
@@ -145,7 +149,7 @@ TEST(index_with_unknown_bits_beside_it_is_refused)
 
 TEST(unknown_requests_are_refused)
 {
-	const u32 unknown[] = {0, 6, 19, 29, 33, 35, 43, 44, 1000, 0x7fffffff, UINT32_MAX};
+	const u32 unknown[] = {0, 6, 19, 29, 33, 35, 41, 44, 1000, 0x7fffffff, UINT32_MAX};
 
 	desk_accept_protocol_features(&desk);
 	for (unsigned i = 0; i < ARRAY_SIZE(unknown); i++) {
@@ -247,8 +251,7 @@ TEST(features_cannot_change_while_a_ring_runs_but_may_be_repeated)
 TEST(protocol_features_that_were_not_offered_are_refused)
 {
 	assert_true(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION, BIT64(62)) < 0);
-	assert_true(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION,
-				  BIT64(2)) < 0);
+	assert_true(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION, BIT64(2)) < 0);
 	assert_int_equal(desk.session.protocol_features, 0);
 }
 

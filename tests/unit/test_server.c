@@ -348,6 +348,38 @@ TEST(worker_on_a_processor_that_is_not_there_is_an_error)
 	assert_int_equal(echo.worker_starts, 0);
 }
 
+// ---- what the device is made of
+
+TEST(sighup_has_the_device_refreshed_with_a_front_end_and_without)
+{
+	const char *path = listen_on_path();
+
+	// NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread,cert-pos44-c): it has a handler
+	pthread_kill(unit.thread, SIGHUP);
+	echo_wait(&echo.refreshes, 1);
+	start_vm(path, 2);
+	assert_true(ring_works(0));
+	// NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread,cert-pos44-c): it has a handler
+	pthread_kill(unit.thread, SIGHUP);
+	echo_wait(&echo.refreshes, 2);
+	assert_true(ring_works(0) && ring_works(1));
+	vm_close(&vm);
+	assert_int_equal(unit_server_stop(&unit), 0);
+}
+
+TEST(rings_start_by_themselves_once_the_device_can_be_had)
+{
+	echo.busy = -EAGAIN;
+	start_vm(listen_on_path(), 2);
+	echo_wait(&echo.activations, 10); // though no message has come for long
+	assert_int_equal(echo_count(&echo.starts), 0);
+	__atomic_store_n(&echo.busy, 0, __ATOMIC_RELEASE);
+	assert_true(ring_works(0) && ring_works(1));
+	vm_close(&vm);
+	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(echo.deactivations, 1);
+}
+
 // ---- the end
 
 TEST(signal_ends_an_idle_server)
@@ -453,6 +485,8 @@ int main(void)
 		SERVER_TEST(device_that_wants_one_worker_gets_one),
 		SERVER_TEST(device_that_cannot_start_on_a_worker_ends_those_before_it),
 		SERVER_TEST(worker_on_a_processor_that_is_not_there_is_an_error),
+		SERVER_TEST(sighup_has_the_device_refreshed_with_a_front_end_and_without),
+		SERVER_TEST(rings_start_by_themselves_once_the_device_can_be_had),
 		SERVER_TEST(signal_ends_an_idle_server),
 		SERVER_TEST(signal_drains_what_is_in_flight_and_ends_every_worker),
 		SERVER_TEST(front_end_that_goes_with_requests_in_flight_is_drained),

@@ -161,7 +161,7 @@ static unsigned changes_told(void)
 	unsigned count = 0;
 
 	while (read(channel[0], &header, sizeof(header)) == sizeof(header)) {
-		assert_int_equal(header.request, 2); // VHOST_USER_BACKEND_CONFIG_CHANGE_MSG
+		assert_int_equal(header.request, VU_BACKEND_CONFIG_CHANGE_MSG);
 		assert_int_equal(header.flags, VU_VERSION);
 		assert_int_equal(header.size, 0);
 		count++;
@@ -200,6 +200,105 @@ TEST(front_end_without_a_channel_is_told_nothing)
 	assert_true(desk_ring_works(&desk, 0));
 }
 
+// ---- what the device is made of
+
+TEST(refresh_finds_all_rings_stopped_and_they_go_on)
+{
+	desk_say_all(&desk, 0);
+	desk_say_all(&desk, 1);
+	for (unsigned i = 1; i <= 5; i++) {
+		assert_true(desk_ring_works(&desk, 0));
+		session_refresh(&desk.session);
+		assert_int_equal(desk.echo.refreshes, i);
+		assert_true(desk_ring_works(&desk, 1));
+	}
+}
+
+// Answers where it was.
+static unsigned stop_ring(unsigned ring)
+{
+	struct vu_vring_state answer;
+
+	assert_int_equal(desk_send_state(&desk, VU_GET_VRING_BASE, ring, 0), 0);
+	desk_expect(&desk, VU_GET_VRING_BASE, &answer, sizeof(answer));
+	return answer.num;
+}
+
+TEST(device_is_active_from_the_first_ring_s_start_until_the_last_is_stopped)
+{
+	for (unsigned i = 1; i <= 3; i++) {
+		assert_int_equal(desk.echo.activations, i - 1);
+		desk_say_all(&desk, 0);
+		desk_say_all(&desk, 1);
+		assert_int_equal(desk.echo.activations, i);
+		stop_ring(0);
+		assert_true(desk_ring_works(&desk, 1));
+		assert_int_equal(desk.echo.deactivations, i - 1);
+		stop_ring(1);
+		assert_int_equal(desk.echo.deactivations, i);
+		stop_ring(1);
+		session_reset(&desk.session);
+		assert_int_equal(desk.echo.deactivations, i);
+		vm_ring_reset(&desk.rings[0]);
+		vm_ring_reset(&desk.rings[1]);
+	}
+}
+
+TEST(device_stays_active_while_rings_are_but_paused_and_not_while_all_are_disabled)
+{
+	desk_say_all(&desk, 0);
+	assert_int_equal(desk_say(&desk, DESK_MEMORY, 0), 0);
+	session_refresh(&desk.session);
+	assert_true(desk_ring_works(&desk, 0));
+	assert_int_equal(desk.echo.activations, 1);
+	assert_int_equal(desk.echo.deactivations, 0);
+	assert_int_equal(desk_send_state(&desk, VU_SET_VRING_ENABLE, 0, 0), 0);
+	assert_int_equal(desk.echo.deactivations, 1);
+	assert_int_equal(desk_say(&desk, DESK_ENABLE, 0), 0);
+	assert_true(desk_ring_works(&desk, 0));
+	assert_int_equal(desk.echo.activations, 2);
+}
+
+TEST(device_is_given_up_by_a_front_end_that_goes_or_resets_it)
+{
+	desk_accept_protocol_features(&desk);
+	desk_say_all(&desk, 0);
+	assert_int_equal(desk_send(&desk, VU_RESET_DEVICE, VU_VERSION, NULL, 0, NULL, 0), 0);
+	assert_int_equal(desk.echo.deactivations, 1);
+	vm_ring_reset(&desk.rings[0]);
+	desk_say_all(&desk, 0);
+	assert_int_equal(desk.echo.activations, 2);
+	session_reset(&desk.session);
+	assert_int_equal(desk.echo.deactivations, 2);
+}
+
+TEST(rings_wait_for_a_device_that_is_in_other_hands)
+{
+	desk.echo.busy = -EAGAIN;
+	desk_say_all(&desk, 0);
+	assert_true(desk.session.held_up);
+	assert_false(session_is_running(&desk.session));
+	desk.echo.busy = 0;
+	session_start_queues(&desk.session);
+	assert_false(desk.session.held_up);
+	assert_true(desk_ring_works(&desk, 0));
+}
+
+TEST(ring_that_is_stopped_while_it_waits_keeps_its_place)
+{
+	desk_say_all(&desk, 0);
+	assert_true(desk_ring_works(&desk, 0));
+	stop_ring(0);
+	desk.echo.busy = -EAGAIN;
+	desk_say_all(&desk, 0);
+	assert_int_equal(stop_ring(0), 1);
+	assert_false(desk.session.held_up);
+	assert_int_equal(desk.echo.deactivations, 2);
+	desk.echo.busy = 0;
+	desk_say_all(&desk, 0);
+	assert_true(desk_ring_works(&desk, 0));
+}
+
 #define DESK_TEST(name) RUN_WITH(setup, name, teardown)
 
 int main(void)
@@ -218,6 +317,13 @@ int main(void)
 		DESK_TEST(front_end_with_a_running_ring_hears_of_a_change_at_once),
 		DESK_TEST(front_end_without_a_running_ring_hears_of_changes_when_it_starts),
 		DESK_TEST(front_end_without_a_channel_is_told_nothing),
+		DESK_TEST(refresh_finds_all_rings_stopped_and_they_go_on),
+		DESK_TEST(device_is_active_from_the_first_ring_s_start_until_the_last_is_stopped),
+		DESK_TEST(
+			device_stays_active_while_rings_are_but_paused_and_not_while_all_are_disabled),
+		DESK_TEST(device_is_given_up_by_a_front_end_that_goes_or_resets_it),
+		DESK_TEST(rings_wait_for_a_device_that_is_in_other_hands),
+		DESK_TEST(ring_that_is_stopped_while_it_waits_keeps_its_place),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

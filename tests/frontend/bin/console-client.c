@@ -43,7 +43,7 @@ static const char usage[] =
 	"  kill:SIGNAL      the command of run:, by number\n"
 	"  exit:STATUS      the command of run: ends so; 128 + signal if by one\n";
 
-enum { TIMEOUT_MS = 20000, MOST = 1 << 22 };
+enum { TIMEOUT_MS = 60000, MOST = 1 << 22 };
 
 static int fd;
 static pid_t command;
@@ -73,10 +73,10 @@ static void sleep_ms(long ms)
 
 /* ---- targets ---- */
 
-/* For five seconds, in case that nobody is there yet. */
+/* For a while, in case that nobody is there yet. */
 static int connect_to(const struct sockaddr *address, socklen_t len)
 {
-	int64_t end = now_ms() + 5000;
+	int64_t end = now_ms() + TIMEOUT_MS;
 
 	for (;;) {
 		int connected = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -309,18 +309,19 @@ static void echo_once(const uint8_t *bytes, size_t len, const char *step)
 	seen_len = 0;
 }
 
+/* Other bytes each time, so that none of an earlier round is taken for one of this. */
 static void step_echo(const char *argument, const char *step)
 {
+	static uint8_t bytes[MOST];
 	size_t len = strtoul(argument, NULL, 10);
 	long times = atol(strchr(argument, ':') + 1);
-	uint8_t *bytes = malloc(len);
 
-	for (size_t i = 0; bytes && i < len; i += 256)
-		if (getrandom(bytes + i, len - i < 256 ? len - i : 256, 0) < 0)
-			fail(strerror(errno), step);
-	while (bytes && times-- > 0)
-		echo_once(bytes, len, step);
-	free(bytes);
+	while (times-- > 0) {
+		for (size_t i = 0; i < len && i < sizeof(bytes); i += 256)
+			if (getrandom(bytes + i, len - i < 256 ? len - i : 256, 0) < 0)
+				fail(strerror(errno), step);
+		echo_once(bytes, len < sizeof(bytes) ? len : sizeof(bytes), step);
+	}
 }
 
 static void step_end(const char *step)
@@ -347,7 +348,7 @@ static void step_await(const char *path, const char *step)
 
 static void step_mode(const char *mode, const char *step)
 {
-	int64_t end = now_ms() + 5000;
+	int64_t end = now_ms() + TIMEOUT_MS;
 	struct termios termios;
 
 	do {
@@ -362,7 +363,7 @@ static void step_mode(const char *mode, const char *step)
 
 static void step_exit(const char *argument, const char *step)
 {
-	int64_t end = now_ms() + 5000;
+	int64_t end = now_ms() + TIMEOUT_MS;
 	int status, code;
 
 	while (waitpid(command, &status, WNOHANG) == 0) {

@@ -13,11 +13,13 @@
 #include <unistd.h>
 #include "tests/frontend/blk.h"
 #include "tests/frontend/rng.h"
+#include "tests/frontend/state.h"
 #include "tests/frontend/vm.h"
 
 static const char usage[] =
 	"usage: vu-client [--profile NAME] [--queues N] [--queue-size N] [--regions N]\n"
-	"                 [--queue N] [--timeout MS] [--lenient] [--accept] [--without BIT] COMMAND SOCKET [ARGUMENT...]\n"
+	"                 [--queue N] [--timeout MS] [--lenient] [--accept] [--with BIT] [--without BIT]\n"
+	"                 [--packed] [--in-order] [--log] COMMAND SOCKET [ARGUMENT...]\n"
 	"  features SOCKET                 offered and acked features, queues, memory slots\n"
 	"  config SOCKET                   the block device's configuration space\n"
 	"  id SOCKET                       the serial, by GET_ID\n"
@@ -28,14 +30,25 @@ static const char usage[] =
 	"  zeroes SOCKET SECTOR COUNT [unmap]\n"
 	"  idle SOCKET SECONDS             connect, set everything up, hold it\n"
 	"  entropy SOCKET COUNT [LEN]      of an rng: COUNT bytes to stdout, LEN (64) a request\n"
+	"  save SOCKET [WRITEBACK]         the state of any device to stdout, after its rings have stopped; a disk's\n"
+	"                                  write cache is set before\n"
+	"  load SOCKET                     the state from stdin; the rings go on\n"
+	"  steps SOCKET                    start, then for each line of stdin do this, and print a line:\n"
+	"    stop, resume                  the rings: ok\n"
+	"    write SECTOR TEXT             4 KiB: ok\n"
+	"    read SECTOR                   the text there\n"
+	"    leave                         end, as at the end of stdin\n"
+	"    changed                       wait for a changed configuration: the capacity\n"
 	"  profile SOCKET                  start, write and read, stop, start again, read\n"
-	"--accept: the back-end calls us at SOCKET; --without: a feature not to accept\n"
+	"--accept: the back-end calls us at SOCKET; --with, --without: a feature to accept beside the profile's, or not\n"
+	"--packed, --in-order, --log: these features must be offered, and are accepted\n"
 	"profiles:";
 
 struct client {
 	struct vm_options options;
 	const char *path;
 	unsigned queue;
+	uint64_t wanted; /* features without which nothing is done */
 	char **arguments;
 	int argument_count;
 	struct vm vm;
@@ -74,6 +87,8 @@ static int start(struct client *client)
 
 	if (error)
 		return report(vm_step_name(client->vm.step), error);
+	if (client->wanted & ~client->vm.features)
+		return report("a wanted feature is not offered", -EOPNOTSUPP);
 	vm_disk_init(&client->disk, &client->vm, client->queue);
 	return 0;
 }
@@ -209,6 +224,48 @@ static int entropy(struct client *client)
 	return 0;
 }
 
+static int save(struct client *client)
+{
+	static struct vm_state state;
+	const uint8_t writeback = argument(client, 0) != 0;
+	int error = 0;
+
+	if (client->argument_count > 0)
+		error = frontend_set_config(&client->vm.frontend,
+					    offsetof(struct vm_blk_config, writeback), 1, 0,
+					    &writeback) != 0
+				? -EREMOTEIO
+				: 0;
+	if (!error)
+		error = vm_stop(&client->vm);
+	if (!error)
+		error = vm_state_save(&client->vm, &state);
+	return report("save", error ? error : vm_state_write(&state, STDOUT_FILENO));
+}
+
+/* What a disk says afterwards of its write cache. */
+static int load(struct client *client)
+{
+	static struct vm_state state;
+	uint8_t writeback;
+	int error = vm_state_read(&state, STDIN_FILENO);
+
+	if (!error)
+		error = vm_stop(&client->vm);
+	if (!error)
+		error = vm_state_load(&client->vm, &state);
+	if (!error)
+		error = vm_resume(&client->vm);
+	if (error)
+		return report("load", error);
+	if (client->vm.protocol_features & VU_BIT(VU_PROTOCOL_F_CONFIG) &&
+	    frontend_get_config(&client->vm.frontend, offsetof(struct vm_blk_config, writeback), 1,
+				0, &writeback) == 0)
+		printf("writeback=%u\n", writeback);
+	printf("loaded=%zu\n", state.len);
+	return 0;
+}
+
 /* Writes a pattern through every queue, reads it back through every other. */
 static int check_io(struct client *client, uint8_t seed)
 {
@@ -262,6 +319,72 @@ static int run_profile(struct client *client)
 	return failed;
 }
 
+/* Prints what a step came to: the text if it went well. True if the client has lost the device. */
+static bool tell(const char *text, int result)
+{
+	if (result == 0)
+		puts(text);
+	else if (result > 0)
+		printf("status %d\n", result);
+	else
+		printf("error %s\n", strerror(-result));
+	fflush(stdout);
+	return result < 0;
+}
+
+enum { STEP_LEN = 4096 };
+
+static int write_text(struct client *client, uint64_t sector, const char *text)
+{
+	char bytes[STEP_LEN] = {0};
+
+	snprintf(bytes, sizeof(bytes), "%s", text);
+	return vm_disk_write(&client->disk, sector, bytes, sizeof(bytes));
+}
+
+static int await_change(struct client *client, char *answer, size_t size)
+{
+	struct vm_blk_config blk;
+	int error = vm_wait_config_change(&client->vm);
+
+	memcpy(&blk, client->vm.config, sizeof(blk));
+	snprintf(answer, size, "%" PRIu64, le64toh(blk.capacity));
+	return error;
+}
+
+static int do_step(struct client *client, const char *word, uint64_t sector, const char *text)
+{
+	char answer[STEP_LEN + 1] = "ok";
+	int result = -EINVAL;
+
+	if (strcmp(word, "stop") == 0)
+		result = vm_stop(&client->vm);
+	else if (strcmp(word, "resume") == 0)
+		result = vm_resume(&client->vm);
+	else if (strcmp(word, "write") == 0)
+		result = write_text(client, sector, text);
+	else if (strcmp(word, "read") == 0)
+		result = vm_disk_read(&client->disk, sector, answer, STEP_LEN);
+	else if (strcmp(word, "changed") == 0)
+		result = await_change(client, answer, sizeof(answer));
+	return tell(answer, result);
+}
+
+static int steps(struct client *client)
+{
+	char line[256];
+	int failed = tell("ready", 0);
+
+	while (!failed && fgets(line, sizeof(line), stdin) && strcmp(line, "leave\n") != 0) {
+		char word[16] = "", text[200] = "";
+		uint64_t sector = 0;
+
+		sscanf(line, "%15s %" SCNu64 " %199[^\n]", word, &sector, text);
+		failed = do_step(client, word, sector, text);
+	}
+	return failed;
+}
+
 static const struct command {
 	const char *name;
 	int arguments;
@@ -270,7 +393,8 @@ static const struct command {
 	{"features", 0, features},   {"config", 0, config},	  {"id", 0, get_id},
 	{"read", 2, read_sectors},   {"write", 1, write_sectors}, {"flush", 0, flush},
 	{"discard", 2, discard},     {"zeroes", 2, write_zeroes}, {"idle", 1, idle},
-	{"profile", 0, run_profile}, {"entropy", 1, entropy},
+	{"profile", 0, run_profile}, {"entropy", 1, entropy},	  {"save", 0, save},
+	{"load", 0, load},	     {"steps", 0, steps},
 };
 
 static const struct command *find_command(const char *name)
@@ -294,6 +418,10 @@ static bool parse_options(struct client *client, int argc, char **argv)
 						{"lenient", no_argument, NULL, 'l'},
 						{"accept", no_argument, NULL, 'a'},
 						{"without", required_argument, NULL, 'w'},
+						{"with", required_argument, NULL, 'W'},
+						{"packed", no_argument, NULL, 'P'},
+						{"in-order", no_argument, NULL, 'O'},
+						{"log", no_argument, NULL, 'L'},
 						{0}};
 	int option;
 
@@ -316,11 +444,20 @@ static bool parse_options(struct client *client, int argc, char **argv)
 			client->options.lenient = true;
 		else if (option == 'w')
 			client->options.without_features |= VU_BIT(number & 63);
+		else if (option == 'W')
+			client->options.features |= VU_BIT(number & 63);
+		else if (option == 'P')
+			client->wanted |= VU_BIT(VM_F_RING_PACKED);
+		else if (option == 'O')
+			client->wanted |= VU_BIT(VM_F_IN_ORDER);
+		else if (option == 'L')
+			client->wanted |= VU_BIT(VM_F_LOG_ALL);
 		else if (option == 'a')
 			client->options.accept = true;
 		if (option == '?' || (option == 'p' && !client->options.profile))
 			return false;
 	}
+	client->options.features |= client->wanted;
 	if (!client->options.queues)
 		client->options.queues = client->queue + 1;
 	return client->queue < client->options.queues;

@@ -5,6 +5,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <poll.h>
 #include <stdio.h>
@@ -13,18 +14,21 @@
 #include <time.h>
 #include <unistd.h>
 #include "tests/frontend/console.h"
+#include "tests/frontend/state.h"
 
 static const char usage[] =
 	"usage: vu-console [OPTION...] SOCKET\n"
 	"  --ports N         take N ports by MULTIPORT; else there is one and two queues\n"
 	"  --port N          the port that is used (0)\n"
-	"  --bytes N         end when so many bytes were received\n"
+	"  --bytes N         end only when so many bytes were received\n"
 	"  --linger MS       end so long after the last thing that happened (300)\n"
 	"  --echo            send back what is received, instead of standard input; never ends\n"
 	"  --flood MS        send as much as is taken, until then; say how many bytes that was\n"
 	"  --flood-port N    beside all else send as much as is taken on this port\n"
 	"  --quiet-open      do not open the port\n"
 	"  --print           say what the device tells: messages, configuration\n"
+	"  --save FILE       at the end stop the rings and write the device's state there\n"
+	"  --load FILE       hand the device this state and go on as the driver of then, which has opened --port\n"
 	"  --emergency TEXT  write this to emerg_wr before anything else, as QEMU does, and end\n";
 
 enum { TICK_MS = 20 };
@@ -37,7 +41,7 @@ struct guest {
 	uint64_t bytes_wanted, received, sent;
 	int linger_ms, flood_ms;
 	bool echo, quiet_open, print, input_ended, sending, flooding;
-	const char *emergency;
+	const char *emergency, *save, *load;
 	int64_t last_event_ms;
 };
 
@@ -211,9 +215,7 @@ static bool is_done(const struct guest *guest, int64_t start_ms)
 {
 	if (guest->flood_ms)
 		return now_ms() >= start_ms + guest->flood_ms;
-	if (guest->bytes_wanted)
-		return guest->received >= guest->bytes_wanted && !guest->sending;
-	return guest->input_ended && !guest->sending &&
+	return guest->input_ended && !guest->sending && guest->received >= guest->bytes_wanted &&
 	       now_ms() >= guest->last_event_ms + guest->linger_ms;
 }
 
@@ -245,12 +247,52 @@ static void wait_a_tick(struct guest *guest)
 			vm_ring_eventfd_read(poll_fds[i].fd);
 }
 
+static int save_state(struct guest *guest)
+{
+	static struct vm_state state;
+	int fd = open(guest->save, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int error = fd < 0 ? -errno : vm_stop(&guest->console.vm);
+
+	if (!error)
+		error = vm_state_save(&guest->console.vm, &state);
+	if (!error)
+		error = vm_state_write(&state, fd);
+	if (fd >= 0)
+		close(fd);
+	return error;
+}
+
+static int load_state(struct guest *guest)
+{
+	static struct vm_state state;
+	int fd = open(guest->load, O_RDONLY | O_CLOEXEC);
+	int error = fd < 0 ? -errno : vm_state_read(&state, fd);
+
+	if (fd >= 0)
+		close(fd);
+	if (!error)
+		error = vm_stop(&guest->console.vm);
+	if (!error)
+		error = vm_state_load(&guest->console.vm, &state);
+	if (!error)
+		error = vm_resume(&guest->console.vm);
+	return error ? error : vm_console_fill(&guest->console, guest->port);
+}
+
+/* What a driver does first: it comes, or it goes on. */
+static int begin(struct guest *guest)
+{
+	if (guest->load)
+		return load_state(guest);
+	if (!guest->console.multiport)
+		return 0;
+	return vm_console_tell(&guest->console, UINT32_MAX, VM_CONSOLE_DEVICE_READY, 1);
+}
+
 static int run(struct guest *guest)
 {
 	int64_t start_ms = now_ms();
-	int error = guest->console.multiport ? vm_console_tell(&guest->console, UINT32_MAX,
-							       VM_CONSOLE_DEVICE_READY, 1)
-					     : 0;
+	int error = begin(guest);
 
 	guest->last_event_ms = start_ms;
 	if (guest->print)
@@ -271,7 +313,7 @@ static int run(struct guest *guest)
 	}
 	if (guest->flood_ms)
 		printf("%ju\n", (uintmax_t)guest->sent);
-	return error;
+	return error || !guest->save ? error : save_state(guest);
 }
 
 /* Without rings or driver; the whole configuration each time. */
@@ -305,12 +347,14 @@ static int parse(struct guest *guest, int argc, char **argv)
 						{"quiet-open", no_argument, NULL, 'q'},
 						{"print", no_argument, NULL, 'v'},
 						{"emergency", required_argument, NULL, 'x'},
+						{"save", required_argument, NULL, 's'},
+						{"load", required_argument, NULL, 'r'},
 						{0}};
 	int option;
 
 	guest->linger_ms = 300;
 	guest->flood_port = -1;
-	guest->options.timeout_ms = 5000;
+	guest->options.timeout_ms = 20000;
 	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		int number = optarg ? atoi(optarg) : 0;
 
@@ -331,6 +375,10 @@ static int parse(struct guest *guest, int argc, char **argv)
 			guest->flood_port = number;
 		else if (option == 'x')
 			guest->emergency = optarg;
+		else if (option == 's')
+			guest->save = optarg;
+		else if (option == 'r')
+			guest->load = optarg;
 		else if (option == '?')
 			return -EINVAL;
 	}

@@ -93,6 +93,14 @@ static void *truncate_memory(void *context)
 	return NULL;
 }
 
+/* Data that are not zero, every other time where direct I/O cannot take them from. */
+static void init_slot(struct vm_blk_slot *slot, struct vm_memory *memory, unsigned shift)
+{
+	vm_blk_slot_init(slot, memory, DATA_LEN + 1);
+	memset(slot->data, 0xff, DATA_LEN + 1);
+	slot->data_addr += shift;
+}
+
 /* Puts our file in the place of the memory that the vm has made for itself. */
 static int replace_memory(struct round *round)
 {
@@ -107,7 +115,7 @@ static int replace_memory(struct round *round)
 		error = vm_ring_init(&vm->rings[i], &vm->memory, RING_SIZE, false, 4);
 		vm->rings[i].event_idx = vm->features & VU_BIT(VM_F_EVENT_IDX);
 		for (unsigned n = 0; error >= 0 && n < DEPTH; n++)
-			vm_blk_slot_init(&round->slots[i][n], &vm->memory, DATA_LEN);
+			init_slot(&round->slots[i][n], &vm->memory, n % 2);
 	}
 	return error < 0 ? error : 0;
 }
