@@ -51,7 +51,7 @@ void inflight_attach(struct inflight *inflight, void *region, u64 len)
 	inflight->left_next = 0;
 }
 
-void inflight_distrust(struct inflight *inflight)
+void inflight_forget(struct inflight *inflight)
 {
 	inflight->fresh = false;
 	inflight->num = 0;

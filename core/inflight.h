@@ -51,8 +51,9 @@ u64 inflight_min_len(unsigned num);
 must_check int inflight_init(struct inflight *inflight, unsigned max_size);
 void inflight_fini(struct inflight *inflight);
 
-// What the region says is not believed: the ring that is placed next finds it as if it had never been used.
-void inflight_distrust(struct inflight *inflight);
+// What the region says counts no more, as it cannot be believed or the driver begins anew: the ring that is placed next finds it
+// as if it had never been used.
+void inflight_forget(struct inflight *inflight);
 
 // The ring's part of the region, which stays the caller's; NULL: none. While the ring does not run.
 void inflight_attach(struct inflight *inflight, void *region, u64 len);

@@ -149,6 +149,8 @@ static void forget_setup(struct queue *queue)
 	queue->have_base = false;
 	queue->started = false;
 	queue->misplaced = false;
+	if (queue->vring.broken) // the driver has to begin anew
+		inflight_forget(&queue->vring.inflight);
 	queue->vring.broken = false;
 }
 

@@ -427,7 +427,7 @@ int vring_place(struct vring *vring, const struct guest_memory *memory, const st
 				      : vring_split_place(vring, layout);
 	if (error != -EPROTO)
 		return error;
-	inflight_distrust(&vring->inflight);
+	inflight_forget(&vring->inflight);
 	vring_break(vring, "what was left in flight cannot be believed");
 	return 0;
 }

@@ -201,7 +201,11 @@ input() { # ENGINE...
 	input sync
 }
 
-@test "O21: SET_LOG_BASE and SET_LOG_FD while they are not offered" {
+@test "O21: logs that are empty, wrap or end behind their file; no eventfd" {
+	input sync
+}
+
+@test "O22: memory beyond the log" {
 	input sync
 }
 
@@ -430,6 +434,102 @@ input() { # ENGINE...
 }
 
 @test "V38: data over the ring" {
+	input sync
+}
+
+@test "P1: packed: wrap bits that contradict each other" {
+	input sync
+}
+
+@test "P2: packed: a chain without end" {
+	input sync
+}
+
+@test "P3: packed: a buffer id beyond the ring" {
+	input sync
+}
+
+@test "P4: packed: a buffer id twice" {
+	input sync uring
+}
+
+@test "P5: packed: indirect tables of odd, no or too much length, or with a next" {
+	input sync
+}
+
+@test "P6: packed: ids that count for nothing; write flags mixed" {
+	input sync
+}
+
+@test "P7: packed: event suppression at random" {
+	input sync
+}
+
+@test "P8: packed: a base beyond the ring in either half" {
+	input sync
+}
+
+@test "P9: packed: chains exactly as long as the ring" {
+	input sync
+}
+
+@test "P10: packed: ring sizes that are no power of two" {
+	input sync
+}
+
+@test "P11: packed: answers in order" {
+	input sync uring
+}
+
+@test "I1: regions for no, and too many or too large rings" {
+	input sync
+}
+
+@test "I2: thousands of regions" {
+	input sync
+}
+
+@test "I3: a region too small for its rings" {
+	input sync
+}
+
+@test "I4: a region that is not aligned, wraps, ends behind its file or cannot be written" {
+	input sync
+}
+
+@test "I5: a region's size that changes" {
+	input sync
+}
+
+@test "I6: marks other than 0 and 1" {
+	input sync
+}
+
+@test "I7: a last batch that begins beyond the ring" {
+	input sync
+}
+
+@test "I8: a last batch that loops or leaves the ring" {
+	input sync
+}
+
+@test "I9: counters that are equal, wrapped or random" {
+	input sync
+}
+
+@test "I10: a used index further ahead than the ring is long" {
+	input sync
+}
+
+@test "I11: a region of an unknown version, or with features" {
+	input sync
+}
+
+@test "I12: packed: lists that loop, entries and wrap counters out of range" {
+	input sync
+}
+
+@test "I13: a chain in flight that is none any more" {
 	input sync
 }
 

@@ -39,6 +39,10 @@ serve_both() { # APPLET OPTION... -- OPTION-OF-THE-OTHER...
 	until_true listening "$socket"
 	launch "$bin" "$applet" --socket "$other" "$@"
 	until_true listening "$other"
+	until_true both_strict
+}
+
+both_strict() {
 	[ "$(grep -c 'sandbox: strict$' "$log")" = 2 ]
 }
 

@@ -14,11 +14,12 @@ static struct {
 	void *values;
 } opened[MOST_DEVICES];
 
-static void lock_nothing(void *context, const struct syscall_rule *rules, size_t count)
+static int lock_nothing(void *context, const struct syscall_rule *rules, size_t count)
 {
 	(void)context;
 	(void)rules;
 	(void)count;
+	return 0;
 }
 
 struct device *fuzz_applet_open(const struct applet *applet, ...)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include "tests/frontend/ring_packed.h"
 #include "tests/hostile/hostile.h"
 
 enum {
@@ -123,7 +124,7 @@ void guest_set_up_ring(struct guest *guest, unsigned queue)
 void guest_restart_ring(struct guest *guest, unsigned queue)
 {
 	vm_ring_reset(&guest->vm.rings[queue]);
-	guest->vm.bases[queue] = 0;
+	guest->vm.bases[queue] = vm_ring_base(&guest->vm.rings[queue]);
 	guest_set_up_ring(guest, queue);
 }
 
@@ -165,6 +166,8 @@ void raw_index(struct vm_ring *ring, uint16_t index)
 
 bool raw_used(const struct vm_ring *ring)
 {
+	if (ring->packed)
+		return packed_has_completion(ring);
 	return le16toh(__atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE)) != ring->used_idx;
 }
 

@@ -182,11 +182,12 @@ static void v7(struct target *target)
 
 static void v8(struct target *target)
 {
-	struct vu_vring_addr addr = {.index = 0, .flags = 1, .log = UINT64_MAX};
+	const struct vm_options options = {.features = VU_BIT(VM_F_LOG_ALL)};
+	struct vu_vring_addr addr = {.index = 0, .flags = VU_VRING_F_LOG, .log = UINT64_MAX};
 	const struct vm_ring *ring;
 	struct guest guest;
 
-	guest_start(&guest, target, NULL);
+	guest_start(&guest, target, &options);
 	ring = &guest.vm.rings[0];
 	addr.desc = vm_memory_user_addr(&guest.vm.memory, ring->desc_addr);
 	addr.avail = vm_memory_user_addr(&guest.vm.memory, ring->avail_addr);

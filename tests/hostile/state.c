@@ -360,9 +360,64 @@ static void o19(struct target *target)
 	close(fd);
 }
 
+/* The log that the guest has shared knows of a read's data, or does not. */
+static void expect_logged(struct guest *guest, bool logged)
+{
+	uint64_t page = guest->slots[0].data_addr / 4096;
+	uint8_t byte;
+
+	expect_io(guest, 0);
+	expect(pread(guest->vm.log_fd, &byte, 1, (off_t)page / 8) == 1, "the log is gone");
+	expect((byte >> page % 8 & 1) == logged, "what is read is%s logged", logged ? " not" : "");
+}
+
 static void o21(struct target *target)
 {
+	static const struct vu_log bad[] = {{.size = 0},
+					    {.size = 65537},
+					    {.size = 65536, .offset = 8},
+					    {.size = 65536, .offset = UINT64_MAX - 7},
+					    {.size = UINT64_MAX, .offset = 1}};
+	const struct vm_options options = {.features = VU_BIT(VM_F_LOG_ALL)};
+	int fd = memory_file(65536), no_event = memory_file(8);
+	struct guest guest;
+
 	refuse_all(target, (const uint32_t[]){VU_SET_LOG_BASE, VU_SET_LOG_FD}, 2);
+	guest_start(&guest, target, &options);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		expect_refused(target, &guest.vm.frontend,
+			       MESSAGE_FDS(VU_SET_LOG_BASE, &bad[i], sizeof(bad[i]), &fd, 1));
+		expect_io(&guest, 0);
+	}
+	expect_refused(target, &guest.vm.frontend,
+		       MESSAGE_FDS(VU_SET_LOG_FD, NULL, 0, &no_event, 1));
+	expect_logged(&guest, true);
+	guest_close(&guest);
+	close(fd);
+	close(no_event);
+}
+
+/* The log ends before the memory, or is of one byte: what is beyond is not logged, and nothing else is written. */
+static void o22(struct target *target)
+{
+	const struct vm_options options = {.features = VU_BIT(VM_F_LOG_ALL)};
+	const uint64_t sizes[] = {1, 8, 64};
+	struct guest guest;
+
+	guest_start(&guest, target, &options);
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		int fd = memory_file(4096);
+		uint8_t bytes[4096];
+
+		expect(frontend_set_log_base(&guest.vm.frontend, sizes[i], 0, fd) == 0,
+		       "SET_LOG_BASE");
+		expect_io(&guest, 0);
+		expect(pread(fd, bytes, sizeof(bytes), 0) == sizeof(bytes), "the log is gone");
+		for (size_t at = sizes[i]; at < sizeof(bytes); at++)
+			expect(bytes[at] == 0, "byte %zu behind the log is written", at);
+		close(fd);
+	}
+	guest_close(&guest);
 }
 
 static void o25(struct target *target)
@@ -414,8 +469,9 @@ const struct input state_inputs[] = {
 	 .run = o19},
 	{.id = "O20", .description = "queues and memory slots beyond the numbers told", .run = o20},
 	{.id = "O21",
-	 .description = "SET_LOG_BASE and SET_LOG_FD while they are not offered",
+	 .description = "logs that are empty, wrap or end behind their file; no eventfd",
 	 .run = o21},
+	{.id = "O22", .description = "memory beyond the log", .run = o22},
 	{.id = "O25",
 	 .description = "postcopy, IOTLB, RARP and other requests that are not supported",
 	 .run = o25},

@@ -210,8 +210,8 @@ TEST(descriptor_with_the_wrong_wrap_bits_is_not_available)
 	unit_ring_open(&ring, 4, PACKED, 0);
 	add(1);
 	for (unsigned flags = 0; flags < 4; flags++) {
-		unsigned bits = (flags & 1 ? VM_PACKED_F_AVAIL : 0) |
-				(flags & 2 ? VM_PACKED_F_USED : 0);
+		unsigned bits =
+			(flags & 1 ? VM_PACKED_F_AVAIL : 0) | (flags & 2 ? VM_PACKED_F_USED : 0);
 
 		if (bits == VM_PACKED_F_AVAIL)
 			continue;
