@@ -25,7 +25,7 @@ int vring_init(struct vring *vring, unsigned index, unsigned max_size, size_t re
 		.index = index, .worker = worker, .wake = wake, .call_fd = -1, .err_fd = -1};
 	deferred_init(&vring->publish, publish);
 	vring->table_max = max_size > INDIRECT_TABLE_MIN ? max_size : INDIRECT_TABLE_MIN;
-	vring->order_size = max_size;
+	vring->max_size = max_size;
 	vring->table = sys_reserve(vring->table_max * sizeof(struct virtq_desc));
 	vring->chain_descs = sys_reserve(max_size * sizeof(*vring->chain_descs));
 	vring->order = sys_reserve(max_size * sizeof(*vring->order));
@@ -42,8 +42,8 @@ int vring_init(struct vring *vring, unsigned index, unsigned max_size, size_t re
 void vring_fini(struct vring *vring)
 {
 	sys_release(vring->table, vring->table_max * sizeof(struct virtq_desc));
-	sys_release(vring->chain_descs, vring->order_size * sizeof(*vring->chain_descs));
-	sys_release(vring->order, vring->order_size * sizeof(*vring->order));
+	sys_release(vring->chain_descs, vring->max_size * sizeof(*vring->chain_descs));
+	sys_release(vring->order, vring->max_size * sizeof(*vring->order));
 	vring->table = NULL;
 	vring->chain_descs = NULL;
 	vring->order = NULL;
@@ -168,7 +168,7 @@ static void note_order(struct vring *vring, struct chain *chain)
 {
 	chain->done = false;
 	if (vring->in_order)
-		vring->order[vring->order_next++ % vring->order_size] = chain->head;
+		vring->order[vring->order_next++ % vring->max_size] = chain->head;
 }
 
 struct chain *vring_taken(struct vring *vring, struct chain *chain, int error, bool *refused)
@@ -303,7 +303,7 @@ static void answer_in_order(struct vring *vring, struct chain *chain, u32 writte
 	chain->done = true;
 	chain->written = written;
 	while (vring->order_first != vring->order_next) {
-		u16 head = vring->order[vring->order_first % vring->order_size];
+		u16 head = vring->order[vring->order_first % vring->max_size];
 		struct chain *next = &vring->pool.chains[head];
 
 		if (!next->done)

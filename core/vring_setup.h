@@ -26,7 +26,6 @@ enum vring_state {
 
 struct vring {
 	// where the ring is: host pointers into guest memory
-	bool packed;
 	union {
 		struct {
 			const struct virtq_desc *desc;
@@ -40,50 +39,51 @@ struct vring {
 		};
 	};
 	u16 num; // entries; of a split ring a power of two
-	bool event_idx, indirect;
 
 	// where we are in it; of a packed ring each index is below num and has a wrap counter
 	u16 last_avail;	    // the next available entry to take
 	u16 avail_idx;	    // split: the driver's index when last looked at
 	u16 used_next;	    // the next used entry to fill
 	u16 used_published; // split: what the driver has been told
+	u16 batch_first;    // packed: the used descriptor that is told last
+	u16 batch_flags;    // packed: that one's flags
+	u16 batch_descs;    // packed: entries that the driver has not been told of
 	bool avail_wrap, used_wrap;
-	u16 batch_first,
-		batch_flags; // packed: the used descriptor that is told last, and its flags
-	u16 batch_descs;     // packed: entries that the driver has not been told of
-	enum vring_state state;
-	bool broken;
+
+	// what was negotiated, and chosen
+	bool packed, event_idx, indirect;
+	bool in_order;	 // chains are answered in the order in which they were taken
 	bool notify_off; // without EVENT_IDX: we told the driver not to kick
+	bool log_used;	 // the used ring is logged too
+
+	// this turn
+	bool broken;
+	bool turns_are_slow; // a chain takes longer than VRING_PUBLISH_NS
+	enum vring_state state;
 	unsigned turn_chains;
 	u64 turn_bytes;
-	u64 publish_time;    // ns
-	bool turns_are_slow; // a chain takes longer than VRING_PUBLISH_NS
-	u64 refused_chains;  // answered by the core, since their buffers were not in guest memory
+	u64 publish_time;   // ns
+	u64 refused_chains; // answered by the core, since their buffers were not in guest memory
 
 	const struct guest_memory *memory;
-	unsigned memory_hint;
+	unsigned memory_hint, log_hint;
+	const struct dirty_log *log; // NULL: what is written need not be logged
+	u64 log_addr;		     // the guest's address of the used ring
+	struct inflight inflight;
+
 	struct chain_pool pool;
 	void *table;			 // private copy of one indirect table
-	unsigned table_max;		 // entries it holds
 	struct pvirtq_desc *chain_descs; // packed: private copy of one chain's descriptors
-
-	struct inflight inflight;
-	const struct dirty_log *log; // NULL: what is written need not be logged
-	bool log_used;		     // nor need the used ring
-	u64 log_addr;		     // the guest's address of the used ring
-	unsigned log_hint;
-
-	// chains are answered in the order in which they were taken
-	bool in_order;
-	u16 *order; // their heads
-	unsigned order_size;
+	unsigned table_max;		 // entries that the table holds
+	unsigned max_size;		 // of the ring, and so of the next array
+	u16 *order;			 // in_order: the heads of what was taken and not answered
 	u64 order_first, order_next;
 
-	unsigned index;
 	struct worker *worker;
-	int call_fd, err_fd; // -1: none; the ring owns them
 	struct deferred publish;
 	struct deferred *wake; // the queue's: process again in the next turn
+	unsigned index;
+	int call_fd, err_fd; // -1: none; the ring owns them
 };
 
 // Reserves all memory for a ring of up to max_size entries. `wake` is what vring_wake defers. 0 or -ENOMEM.
