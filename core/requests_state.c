@@ -46,6 +46,8 @@ int request_reset_device(struct session *session, struct message *message, struc
 	(void)message;
 	(void)reply;
 	reset_rings(session);
+	for (unsigned i = 0; i < session->queue_count; i++)
+		inflight_forget(&session->queues[i].vring.inflight); // the driver has, too
 	device_reset(session->device, session->workers);
 	return 0;
 }

@@ -21,6 +21,9 @@ bats: all $(PROGRAMS) $B/crash/vhost-multi ## tests of build/vhost-multi from ou
 guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux
 	$Qscripts/run-bats $B/check/guest.tap $(wildcard tests/guest/*.bats)
 
+migrate: all ## a guest that moves from QEMU to QEMU while it reads and writes; see tests/migrate/migrate.bats
+	$Qscripts/run-bats $B/check/migrate.tap tests/migrate/migrate.bats
+
 bench: all $(PROGRAMS) ## speed, side by side with qemu-storage-daemon
 	$Qtests/bench/run
 
@@ -108,4 +111,4 @@ $B/tidy/%.ok: $B/san/%.o %.c .clang-tidy
 	$Qmkdir -p $(@D) && clang-tidy --quiet $*.c -- $(CFLAGS_tests) -include generated/version.h 2> >(grep -v 'warnings\? generated' >&2)
 	$Qtouch $@
 
-.PHONY: check unit fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy
+.PHONY: check unit migrate fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy

@@ -26,9 +26,12 @@ setup() {
 	random=$BATS_FILE_TMPDIR/random
 	export GUEST_QEMU=${GUEST_QEMU:-$guest_build/qemu-new/qemu}
 	guest_pid=
+	host_pid=
 }
 
 teardown() {
+	touch "$socket.ended" # what who works on the terminal may still wait for
+	[ -z "$host_pid" ] || wait "$host_pid" || true
 	[ -z "$guest_pid" ] || kill "$guest_pid" || true
 	[ -z "$backend_pid" ] || stop_backend || true
 	cat "$socket.log" || true

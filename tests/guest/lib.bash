@@ -28,7 +28,7 @@ backend_command() { # SOCKET IMAGE [ro]
 		[ "$mode" = rw ] || writable=off read_only=on
 		backend_serial=vhost_user_blk
 		backend_command=(qemu-storage-daemon
-			--blockdev "driver=file,node-name=f,filename=$image,discard=unmap,read-only=$read_only${QSD_LOCKING:+,locking=$QSD_LOCKING}"
+			--blockdev "driver=file,node-name=f,filename=$image,discard=unmap,read-only=$read_only"
 			--export "type=vhost-user-blk,id=e,node-name=f,addr.type=unix,addr.path=$socket,writable=$writable,num-queues=4")
 		return
 	fi

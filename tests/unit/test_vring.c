@@ -115,6 +115,39 @@ TEST(replaced_and_final_eventfds_are_closed)
 	assert_int_equal(unit_open_fds(), before - 2);
 }
 
+static void answer_in_order(u64 layout)
+{
+	struct vm_completion completion;
+	struct chain *chains[4];
+	u16 heads[4];
+
+	unit_ring_close(&ring);
+	unit_ring_open(&ring, 6 - (layout ? 0 : 2), layout | BIT64(VIRTIO_F_IN_ORDER), 0);
+	for (unsigned i = 0; i < 4; i++) {
+		heads[i] = unit_ring_add(&ring, 1, 0);
+		chains[i] = unit_ring_pop(&ring);
+	}
+	for (unsigned i = 4; i-- > 1;)
+		vring_push(&ring.vring, chains[i], i);
+	unit_ring_turn(&ring);
+	assert_int_equal(vm_ring_take(&ring.driver, &completion), 0);
+	assert_false(vring_idle(&ring.vring));
+	vring_push(&ring.vring, chains[0], 0);
+	unit_ring_turn(&ring);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(vm_ring_take(&ring.driver, &completion), 1);
+		assert_int_equal(completion.head, heads[i]);
+		assert_int_equal(completion.len, i);
+	}
+	assert_true(vring_idle(&ring.vring));
+}
+
+TEST(answers_wait_for_those_before_them_if_in_order)
+{
+	answer_in_order(0);
+	answer_in_order(BIT64(VIRTIO_F_RING_PACKED));
+}
+
 #define RING_TEST(name) RUN_WITH(setup, name, teardown)
 
 int main(void)
@@ -128,6 +161,7 @@ int main(void)
 		RING_TEST(ring_is_idle_when_nothing_is_between_pop_and_push),
 		RING_TEST(each_chain_in_flight_has_request_memory_of_its_own),
 		RING_TEST(replaced_and_final_eventfds_are_closed),
+		RING_TEST(answers_wait_for_those_before_them_if_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -115,7 +115,7 @@ TEST(chains_as_long_as_the_ring_flip_the_wrap_counter)
 // Chains of 1 to 3 descriptors, in a ring of 7, answered in any order.
 TEST(chains_complete_in_any_order_at_every_position)
 {
-	struct chain *chains[8];
+	struct chain *chains[8] = {NULL};
 	unsigned in_flight = 0;
 	u64 seed = 1;
 

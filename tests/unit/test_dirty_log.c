@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests of core/dirty_log.c, and of what rings mark in it: exactly the pages of the bytes that were written.
+#include "tests/unit/ring.h"
+
+#include <string.h>
+#include <sys/mman.h>
+
+enum { PAGE = 4096, LOG_ADDR = 16 * PAGE };
+
+static struct unit_ring ring;
+static struct dirty_log dirty;
+static int file;
+
+// One bit for each page up to the end of the ring's memory.
+#define LOG_LEN ((UNIT_RING_GUEST + UNIT_RING_LEN) / PAGE / 8)
+
+static void open_log(u64 len, u64 offset)
+{
+	dirty = (struct dirty_log){.event_fd = -1};
+	file = memfd_create("log", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(file, (off_t)(offset + len)), 0);
+	assert_int_equal(dirty_log_open(&dirty, len, offset, file), 0);
+}
+
+static int close_log(void **state)
+{
+	(void)state;
+	dirty_log_close(&dirty);
+	close_fd(&file);
+	return 0;
+}
+
+static void open_ring(u64 features, u64 log_addr)
+{
+	open_log(LOG_LEN, 0);
+	unit_ring_open(&ring, 8, features, 0);
+	ring.log = &dirty;
+	ring.log_addr = log_addr;
+	assert_int_equal(unit_ring_place(&ring, features, vm_ring_base(&ring.driver)), 0);
+}
+
+static int close_ring(void **state)
+{
+	unit_ring_close(&ring);
+	return close_log(state);
+}
+
+// Takes the bit away.
+static bool is_marked(u64 guest_addr)
+{
+	u64 page = guest_addr / PAGE;
+	u8 bit = (u8)(1u << page % 8), *byte = &dirty.map.bytes[page / 8];
+	bool marked = *byte & bit;
+
+	*byte = (u8)(*byte & ~bit);
+	return marked;
+}
+
+static void expect_none(void)
+{
+	for (u64 i = 0; i < dirty.map.len; i++)
+		if (dirty.map.bytes[i])
+			fail_msg("byte %#llx of the log is %#x", (unsigned long long)i,
+				 dirty.map.bytes[i]);
+}
+
+TEST(bytes_mark_their_pages_alone)
+{
+	open_log(64, 0);
+	dirty_log_mark(&dirty, 5 * PAGE + 17, 1);
+	assert_true(is_marked(5 * PAGE));
+	expect_none();
+	dirty_log_mark(&dirty, 6 * PAGE - 1, 2);
+	assert_true(is_marked(5 * PAGE));
+	assert_true(is_marked(6 * PAGE));
+	expect_none();
+	dirty_log_mark(&dirty, 7 * PAGE, PAGE);
+	assert_true(is_marked(7 * PAGE));
+	dirty_log_mark(&dirty, 7 * PAGE, 0);
+	expect_none();
+}
+
+TEST(what_is_beyond_the_log_is_not_marked)
+{
+	open_log(1, 8);
+	dirty_log_mark(&dirty, 7 * PAGE, 100 * PAGE);
+	assert_true(is_marked(7 * PAGE));
+	dirty_log_mark(&dirty, 8 * PAGE, 1);
+	dirty_log_mark(&dirty, UINT64_MAX, 1);
+	dirty_log_mark(&dirty, UINT64_MAX, 2);
+	expect_none();
+}
+
+TEST(log_that_cannot_be_mapped_leaves_the_old_one)
+{
+	const u8 *before;
+
+	open_log(64, 0);
+	before = dirty.map.bytes;
+	assert_int_equal(dirty_log_open(&dirty, 65, 0, file), -EINVAL);
+	assert_int_equal(dirty_log_open(&dirty, 0, 0, file), -EINVAL);
+	assert_int_equal(dirty_log_open(&dirty, 8, UINT64_MAX - 7, file), -EINVAL);
+	assert_ptr_equal(dirty.map.bytes, before);
+}
+
+// A chain of one readable page, and writable ones that end in a status byte on a page of its own; the first writable address.
+static u64 offer(u64 *status, unsigned pages)
+{
+	u64 data = vm_memory_alloc_in(&ring.vm, 0, (u64)pages * PAGE, PAGE);
+	struct vm_buffer buffers[3] = {
+		{.addr = vm_memory_alloc_in(&ring.vm, 0, PAGE, PAGE), .len = PAGE},
+		{.addr = data, .len = pages * PAGE, .write = true},
+		{.addr = vm_memory_alloc_in(&ring.vm, 0, PAGE, PAGE), .len = 1, .write = true}};
+
+	*status = buffers[2].addr;
+	assert_true(vm_ring_add(&ring.driver, buffers, 3, NULL) >= 0);
+	vm_ring_show(&ring.driver);
+	return data;
+}
+
+TEST(read_marks_its_data_and_status)
+{
+	struct chain *chain;
+	u64 status, data;
+
+	open_ring(0, 0);
+	data = offer(&status, 3);
+	chain = unit_ring_pop(&ring);
+	*chain_take_last_byte(chain) = 0;
+	vring_push(&ring.vring, chain, 3 * PAGE + 1);
+	unit_ring_turn(&ring);
+	for (u64 page = 0; page < 3; page++)
+		assert_true(is_marked(data + page * PAGE));
+	assert_true(is_marked(status));
+	expect_none();
+}
+
+TEST(write_marks_its_status_alone)
+{
+	struct chain *chain;
+	u64 status;
+
+	open_ring(0, 0);
+	offer(&status, 2);
+	chain = unit_ring_pop(&ring);
+	*chain_take_last_byte(chain) = 0;
+	vring_push(&ring.vring, chain, 0);
+	unit_ring_turn(&ring);
+	assert_true(is_marked(status));
+	expect_none();
+}
+
+// What was copied piece by piece is marked as far as it went.
+TEST(copies_mark_what_they_filled)
+{
+	u8 bytes[PAGE + 1] = {0};
+	struct chain *chain;
+	u64 status, data;
+
+	open_ring(0, 0);
+	data = offer(&status, 3);
+	chain = unit_ring_pop(&ring);
+	assert_int_equal(chain_write(chain, bytes, 100), 100);
+	assert_int_equal(chain_write(chain, bytes, sizeof(bytes)), sizeof(bytes));
+	vring_push(&ring.vring, chain, 100 + sizeof(bytes));
+	unit_ring_turn(&ring);
+	assert_true(is_marked(data));
+	assert_true(is_marked(data + PAGE));
+	expect_none();
+}
+
+TEST(chain_across_regions_is_marked_by_guest_addresses)
+{
+	const u64 border = UNIT_RING_GUEST + UNIT_RING_REGION;
+	const struct vm_buffer buffer = {.addr = border - PAGE, .len = 2 * PAGE, .write = true};
+
+	open_ring(0, 0);
+	assert_true(vm_ring_add(&ring.driver, &buffer, 1, NULL) >= 0);
+	vm_ring_show(&ring.driver);
+	vring_push(&ring.vring, unit_ring_pop(&ring), PAGE + 1);
+	unit_ring_turn(&ring);
+	assert_true(is_marked(border - PAGE));
+	assert_true(is_marked(border));
+	expect_none();
+}
+
+TEST(split_used_ring_is_marked_where_the_front_end_says)
+{
+	open_ring(0, LOG_ADDR);
+	unit_ring_add(&ring, 1, 0);
+	vring_push(&ring.vring, unit_ring_pop(&ring), 0);
+	unit_ring_turn(&ring);
+	assert_true(is_marked(LOG_ADDR));
+	expect_none();
+}
+
+TEST(packed_ring_and_event_are_marked)
+{
+	open_ring(BIT64(VIRTIO_F_RING_PACKED), LOG_ADDR);
+	unit_ring_add(&ring, 1, 0);
+	vring_push(&ring.vring, unit_ring_pop(&ring), 0);
+	unit_ring_turn(&ring);
+	assert_true(is_marked(ring.driver.desc_addr));
+	assert_true(is_marked(ring.driver.used_addr));
+	expect_none();
+}
+
+#define LOG_TEST(name) RUN_WITH(NULL, name, close_log)
+#define RING_TEST(name) RUN_WITH(NULL, name, close_ring)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		LOG_TEST(bytes_mark_their_pages_alone),
+		LOG_TEST(what_is_beyond_the_log_is_not_marked),
+		LOG_TEST(log_that_cannot_be_mapped_leaves_the_old_one),
+		RING_TEST(read_marks_its_data_and_status),
+		RING_TEST(write_marks_its_status_alone),
+		RING_TEST(copies_mark_what_they_filled),
+		RING_TEST(chain_across_regions_is_marked_by_guest_addresses),
+		RING_TEST(split_used_ring_is_marked_where_the_front_end_says),
+		RING_TEST(packed_ring_and_event_are_marked),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
