@@ -297,7 +297,7 @@ static void answer(struct vring *vring, struct chain *chain, u32 written)
 	chain_release(&vring->pool, chain);
 }
 
-// 2.9 "Driver and Device Requirements: In-order": what is done waits until all that was taken before it is.
+// 2.7.9 and 2.8.8, "In-order use of descriptors": what is done waits until all that was taken before it is.
 static void answer_in_order(struct vring *vring, struct chain *chain, u32 written)
 {
 	chain->done = true;

@@ -14,13 +14,13 @@ static struct fuzz_rings *disk;
 static void open_disks(void)
 {
 	fuzz_rings_open(&disks[0], fuzz_applet_open(&blk_applet, "--path", "memory:64K",
-						    "--num-queues", "1", NULL));
+						    "--num-queues", "1", (char *)NULL));
 	fuzz_rings_open(&disks[1],
 			fuzz_applet_open(&blk_applet, "--path", "memory:64K", "--num-queues", "1",
-					 "--read-only", "--cache", "writethrough", NULL));
+					 "--read-only", "--cache", "writethrough", (char *)NULL));
 	fuzz_rings_open(&disks[2],
 			fuzz_applet_open(&blk_applet, "--path", "null:1M", "--num-queues", "2",
-					 "--block-size", "4096", NULL));
+					 "--block-size", "4096", (char *)NULL));
 }
 
 // A request's header, more often one with a meaning than not.

@@ -45,7 +45,8 @@ static struct device *open_console(u8 kind)
 			 sockets[i][1], i, kind & 1 ? ",drop" : "", kind & 2 ? ",filter" : "",
 			 kind & 4 && i ? ",console" : "");
 	}
-	device = fuzz_applet_open(&console_applet, ports[0], kind & 8 ? NULL : ports[1], NULL);
+	device = fuzz_applet_open(&console_applet, ports[0], kind & 8 ? NULL : ports[1],
+				  (char *)NULL);
 	for (unsigned i = 0; i < PORTS; i++)
 		close_fd(&sockets[i][1]); // the device has one of its own
 	return device;

@@ -177,7 +177,7 @@ static void read_reply(const struct vhost_user_header *request)
 }
 
 // As a server does when the socket is readable: 0, or why the connection ends.
-static int serve(const struct vhost_user_header *request)
+static int serve(void)
 {
 	for (;;) {
 		int received = connection_receive(&connection), error;
@@ -187,7 +187,7 @@ static int serve(const struct vhost_user_header *request)
 		error = requests_handle(&session, &connection);
 		fuzz_turn(&worker);
 		if (!deaf)
-			read_reply(request);
+			read_reply(&connection.message.header); // which need not be what was meant
 		if (error)
 			return error;
 	}
@@ -255,13 +255,13 @@ static int send_message(struct fuzz_input *input)
 		int error;
 
 		send_bytes(&message, split, fds, fd_count);
-		error = serve(&message.header);
+		error = serve();
 		if (error)
 			return error;
 		fd_count = 0;
 	}
 	send_bytes((u8 *)&message + split, sizeof(message.header) + len - split, fds, fd_count);
-	return serve(&message.header);
+	return serve();
 }
 
 // ---- the driver ----

@@ -11,7 +11,8 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	struct fuzz_input input = {.next = data, .left = size};
 
 	if (!rings.device) // a short chunk: the kernel's random bytes take most of the time
-		fuzz_rings_open(&rings, fuzz_applet_open(&rng_applet, "--chunk", "64", NULL));
+		fuzz_rings_open(&rings,
+				fuzz_applet_open(&rng_applet, "--chunk", "64", (char *)NULL));
 	fuzz_rings_play(&rings, &input, NULL);
 	return 0;
 }

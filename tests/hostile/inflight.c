@@ -66,7 +66,7 @@ static void i2(struct target *target)
 static void i3(struct target *target)
 {
 	const struct vu_inflight bad[] = {{.size = 0, .queue_count = 1, .queue_size = 128},
-					  {.size = 128 * 16, .queue_count = 1, .queue_size = 128},
+					  {.size = 2048, .queue_count = 1, .queue_size = 128},
 					  {.size = 4096, .queue_count = 2, .queue_size = 128}};
 	int fd = memory_file(1 << 20);
 
@@ -230,8 +230,8 @@ static void i9(struct target *target)
 	struct guest guest;
 
 	region = stop_ring(&guest, target, false);
-	for (uint16_t i = 0; i < ARRAY_SIZE(counters); i++) {
-		mark(&guest, region, i, raw_desc(guest.slots[0].data_addr, 16, 0, 0));
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++) {
+		mark(&guest, region, (uint16_t)i, raw_desc(guest.slots[0].data_addr, 16, 0, 0));
 		region->desc[i].counter = counters[i];
 	}
 	take_up(&guest);

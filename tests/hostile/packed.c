@@ -46,8 +46,7 @@ static void p1(struct target *target)
 
 	start_packed(&guest, target, 8);
 	ring = &guest.vm.rings[0];
-	for (size_t i = 0; i < 8 * 6;
-	     i++) { /* each ring of 8 flips the counters every other time */
+	for (size_t i = 0; i < 48; i++) { /* each ring of 8 flips the counters every other time */
 		uint16_t wrong = bits[i % ARRAY_SIZE(bits)];
 
 		if (!ring->avail_wrap && wrong == VM_PACKED_F_USED)

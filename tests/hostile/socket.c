@@ -183,8 +183,9 @@ static void s9(struct target *target)
 
 static void s10(struct target *target)
 {
-	static const uint32_t unknown[] = {0,  19, 26, 29,	30,	    33,		41,
-					   44, 99, 64, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff};
+	static const uint32_t unknown[] = {0,  19,	26,	    29,		30,
+					   33, 41,	44,	    45,		99,
+					   64, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff};
 	static const uint64_t zero;
 
 	for (size_t i = 0; i < ARRAY_SIZE(unknown); i++) {

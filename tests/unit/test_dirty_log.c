@@ -5,7 +5,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PAGE = 4096, LOG_ADDR = 16 * PAGE };
+#define PAGE UINT64_C(4096)
+#define LOG_ADDR (16 * PAGE)
 
 static struct unit_ring ring;
 static struct dirty_log dirty;

@@ -314,7 +314,7 @@ TEST(equal_and_wrapped_counters_have_an_order)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(counters); i++) {
 		leave_two();
-		for (unsigned chain = 0; chain < 2; chain++)
+		for (size_t chain = 0; chain < 2; chain++)
 			if (features)
 				PACKED_REGION->desc[chain * 2].counter = counters[i][chain];
 			else

@@ -129,6 +129,7 @@ TEST(chains_complete_in_any_order_at_every_position)
 			chains[in_flight] = unit_ring_pop(&ring);
 			assert_int_equal(chains[in_flight++]->readable.count, descs);
 		}
+		assert(in_flight > 0);
 		pick = unit_random(&seed) % in_flight;
 		chain = chains[pick];
 		chains[pick] = chains[--in_flight];
@@ -176,7 +177,7 @@ TEST(indirect_tables_are_read_alone_and_behind_direct_descriptors)
 	unit_ring_open(&ring, 6, PACKED | INDIRECT, 4);
 	for (unsigned i = 0; i < 4; i++)
 		buffers[i] = (struct vm_buffer){
-			.addr = UNIT_RING_GUEST + i * 64, .len = 10 + i, .write = i >= 2};
+			.addr = UNIT_RING_GUEST + (u64)i * 64, .len = 10 + i, .write = i >= 2};
 	for (unsigned direct = 0; direct <= 4; direct++) {
 		struct chain *chain;
 		int id = vm_ring_add_mixed(&ring.driver, buffers, 4, direct, NULL);
