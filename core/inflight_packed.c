@@ -229,10 +229,12 @@ int inflight_packed_start(struct inflight *inflight, u16 num, const struct pvirt
 		return 0;
 	}
 	known = recover(inflight, ring, descs);
-	*recovered = known == 0;
+	if (known < 0)
+		return known;
+	*recovered = true;
 	*used = inflight->used;
 	*wrap = inflight->used_wrap;
-	return known;
+	return 0;
 }
 
 u16 inflight_packed_load(const struct inflight *inflight, u16 entry, struct pvirtq_desc *descs)

@@ -138,6 +138,17 @@ static struct chain *take_left(struct vring *vring, u16 head, bool *refused)
 	return chain;
 }
 
+// A driver that offers a head again before it has been told of it could have any number of chains in one batch.
+static bool track(struct vring *vring, const struct chain *chain)
+{
+	if (vring->pool.in_flight + vring->inflight.batch_count > vring->num) {
+		vring_break(vring, "more is available than the ring's %u entries", vring->num);
+		return false;
+	}
+	inflight_split_take(&vring->inflight, chain->head);
+	return true;
+}
+
 struct chain *vring_split_take(struct vring *vring, bool *refused)
 {
 	const struct inflight_chain *left = inflight_next_left(&vring->inflight);
@@ -153,9 +164,11 @@ struct chain *vring_split_take(struct vring *vring, bool *refused)
 	chain = vring_taken(vring, chain, walk_chain(vring, chain), refused);
 	if (!chain)
 		return NULL;
+	if (unlikely(vring->inflight.region) && !track(vring, chain)) {
+		chain_release(&vring->pool, chain);
+		return NULL;
+	}
 	vring->last_avail++;
-	if (unlikely(vring->inflight.region))
-		inflight_split_take(&vring->inflight, chain->head);
 	return chain;
 }
 

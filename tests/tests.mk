@@ -68,10 +68,10 @@ $B/crash/vhost-multi: $(call objects,crash,$(SOURCES)) $B/crash/flags
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_LIBRARY := $(filter-out core/worker.c core/server.c applets/common.c seccomp/% jail/%,$(LIBRARY)) \
 	$(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c)) tests/unit/echo.c tests/unit/unit.c
-FUZZ_WRAP := -Wl,--wrap=mmap,--wrap=munmap,--wrap=vring_pop,--wrap=vring_push
+FUZZ_WRAP := -Wl,--wrap=mmap,--wrap=munmap,--wrap=vring_pop,--wrap=vring_push,--wrap=inflight_split_commit,--wrap=inflight_packed_commit
 
-FUZZ_SHORT_SECONDS ?= 15
-FUZZ_COVERED := $(filter-out %.h,$(wildcard core/requests*.c core/chain.c core/vring*.c core/connection.c core/inflight.c))
+FUZZ_SHORT_SECONDS ?= 12
+FUZZ_COVERED := $(filter-out %.h,$(wildcard core/requests*.c core/chain.c core/vring*.c core/connection.c core/inflight*.c core/device_state.c core/dirty_log.c))
 
 fuzz: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## libFuzzer, FUZZ_SECONDS=60 or FUZZ_RUNS=N for each target; goes on where it was
 	$Qtests/fuzz/run $B/check/fuzz.tap $B/fuzz $^

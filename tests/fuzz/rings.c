@@ -123,7 +123,7 @@ static void check_memory(const struct fuzz_rings *rings)
 		check_region(rings->memory.regions[i].host, rings->expected[i], rings->owner[i]);
 }
 
-// ---- what devices take and give back. The linker leads their calls through here; NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*)
+// ---- what devices take and give back. The linker leads calls through here; NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*)
 
 static struct fuzz_rings *watched;
 
@@ -182,6 +182,25 @@ void __wrap_vring_push(struct vring *vring, struct chain *chain, u32 written)
 		ring->in_flight[chain->head] = false;
 	}
 	__real_vring_push(vring, chain, written);
+}
+
+bool fuzz_dying;
+
+void __real_inflight_split_commit(struct inflight *inflight, u16 used_idx);
+void __wrap_inflight_split_commit(struct inflight *inflight, u16 used_idx);
+void __real_inflight_packed_commit(struct inflight *inflight);
+void __wrap_inflight_packed_commit(struct inflight *inflight);
+
+void __wrap_inflight_split_commit(struct inflight *inflight, u16 used_idx)
+{
+	if (!fuzz_dying)
+		__real_inflight_split_commit(inflight, used_idx);
+}
+
+void __wrap_inflight_packed_commit(struct inflight *inflight)
+{
+	if (!fuzz_dying)
+		__real_inflight_packed_commit(inflight);
 }
 // NOLINTEND(bugprone-reserved-identifier,cert-dcl*)
 
@@ -258,16 +277,20 @@ static void set_up_ring(struct fuzz_ring *ring, u16 num)
 	ring->rings->layout->place(ring);
 }
 
-// Which features the driver accepts, and how long its rings are.
+// Which features the driver accepts, and how long its rings are. In the upper bits of the byte of features: the ring is polled,
+// packed, in order.
 static void set_up(struct fuzz_rings *rings, struct fuzz_input *input)
 {
 	const struct device_ops *ops = rings->device->ops;
 	u64 core = BIT64(VIRTIO_F_INDIRECT_DESC) | BIT64(VIRTIO_F_EVENT_IDX);
-	u16 num = (u16)(1u << fuzz_u8(input) % 6);
-	u8 of_core = fuzz_u8(input);
+	u8 len = fuzz_u8(input), of_core = fuzz_u8(input);
 	u64 of_device = fuzz_u32(input);
+	bool packed = of_core & 0x40;
+	u16 num = (u16)(packed ? len % FUZZ_RING_MAX + 1 : 1u << len % 6);
 
+	rings->layout = packed ? &fuzz_packed : &fuzz_split;
 	rings->features = BIT64(VIRTIO_F_VERSION_1) | rings->layout->features |
+			  (of_core & 0x20 ? BIT64(VIRTIO_F_IN_ORDER) : 0) |
 			  (((u64)of_core << VIRTIO_F_INDIRECT_DESC) & core) |
 			  (of_device & ops->features(rings->device));
 	clean_memory(rings);
@@ -348,7 +371,6 @@ void fuzz_rings_play(struct fuzz_rings *rings, struct fuzz_input *input,
 {
 	const struct device_ops *ops = rings->device->ops;
 
-	rings->layout = &fuzz_split;
 	set_up(rings, input);
 	watched = rings;
 	start_rings(rings);

@@ -18,6 +18,14 @@ enum {
 
 struct fuzz_rings;
 
+// What a good driver of a packed ring knows of it.
+struct fuzz_packed {
+	bool wrap, used_wrap;
+	u16 used, free;		 // the next used descriptor; descriptors that it may write
+	u8 taken[FUZZ_RING_MAX]; // descriptors of what is available or in flight, by its id
+	bool bad;		 // it is a bad one
+};
+
 struct fuzz_ring {
 	struct fuzz_rings *rings;
 	struct queue queue;
@@ -29,6 +37,7 @@ struct fuzz_ring {
 	u64 popped;
 	u64 writable_len[FUZZ_RING_MAX];
 	bool in_flight[FUZZ_RING_MAX];
+	struct fuzz_packed packed;
 };
 
 // How a driver writes a ring of one layout.
@@ -39,9 +48,9 @@ struct fuzz_layout {
 	// The driver's next deed.
 	void (*step)(struct fuzz_ring *ring, struct fuzz_input *input);
 	// Asserts that no more chains were used than were made available.
-	void (*check)(const struct fuzz_ring *ring);
+	void (*check)(struct fuzz_ring *ring);
 };
-extern const struct fuzz_layout fuzz_split;
+extern const struct fuzz_layout fuzz_split, fuzz_packed;
 
 struct fuzz_rings {
 	struct device *device;
@@ -69,6 +78,9 @@ void fuzz_rings_close(struct fuzz_rings *rings);
 // Plays one input on a clean guest. `other` (or NULL) is what else can happen to this device.
 void fuzz_rings_play(struct fuzz_rings *rings, struct fuzz_input *input,
 		     void (*other)(struct fuzz_input *input));
+
+// Set: the core does not get to note in the region of chains in flight what it has told the driver, as if it died before that.
+extern bool fuzz_dying;
 
 // ---- for layouts ----
 

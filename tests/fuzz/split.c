@@ -145,7 +145,7 @@ static void step(struct fuzz_ring *ring, struct fuzz_input *input)
 }
 
 // Unless the indices may be what a buffer held.
-static void check(const struct fuzz_ring *ring)
+static void check(struct fuzz_ring *ring)
 {
 	u64 avail = ring->addr + AVAIL + offsetof(struct virtq_avail, idx);
 	u64 used = ring->addr + USED + offsetof(struct virtq_used, idx);

@@ -334,6 +334,32 @@ TEST(equal_and_wrapped_counters_have_an_order)
 #name " packed", name, setup_packed, teardown, NULL \
 	}
 
+TEST(split_ring_with_more_available_than_its_entries_breaks)
+{
+	struct chain *chain;
+
+	for (unsigned i = 0; i <= SIZE; i++) { // the same head, before its driver hears of it
+		ring.driver.avail->ring[i % SIZE] = htole16(0);
+		ring.driver.avail->idx = htole16((u16)(i + 1));
+		ring.driver.desc[0] = (struct vm_desc){0};
+		vring_begin_turn(&ring.vring);
+		chain = vring_pop(&ring.vring);
+		assert_int_equal(chain != NULL, i < SIZE);
+		if (chain)
+			vring_push(&ring.vring, chain, 0);
+	}
+	assert_true(ring.vring.broken);
+	assert_int_equal(ring.vring.inflight.batch_count, SIZE);
+}
+
+TEST(packed_ring_that_breaks_on_its_region_keeps_its_base)
+{
+	PACKED_REGION->used_idx = 255;
+	die();
+	assert_true(ring.vring.broken);
+	assert_int_equal(vring_base(&ring.vring), first_base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -349,7 +375,11 @@ int main(void)
 		BOTH(equal_and_wrapped_counters_have_an_order),
 		RUN_WITH(setup_split, split_region_with_nonsense_breaks_the_ring, teardown),
 		RUN_WITH(setup_split, batch_list_that_loops_ends, teardown),
+		RUN_WITH(setup_split, split_ring_with_more_available_than_its_entries_breaks,
+			 teardown),
 		RUN_WITH(setup_packed, packed_region_with_nonsense_breaks_the_ring, teardown),
+		RUN_WITH(setup_packed, packed_ring_that_breaks_on_its_region_keeps_its_base,
+			 teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

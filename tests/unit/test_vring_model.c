@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "core/sys.h"
+#include "tests/unit/random_buffers.h"
 #include "tests/unit/ring.h"
 
 enum {
@@ -27,64 +28,16 @@ static struct model_chain expected;
 static struct chain *in_flight[MOST_IN_FLIGHT];
 static unsigned in_flight_count;
 static u16 used_next; // what the device fills next
-static u64 seed, features, verdicts[MODEL_BROKEN + 1];
+static u64 features, verdicts[MODEL_BROKEN + 1];
 static u64 table_addr; // room for TABLES indirect tables of TABLE_MAX descriptors
 static struct vm_desc *tables;
 
-static unsigned below(unsigned limit)
-{
-	assert(limit > 0);
-	return unit_random(&seed) % limit;
-}
-
-static bool one_in(unsigned n)
-{
-	return below(n) == 0;
-}
-
 // ---- what drivers write ----
-
-static u64 some_addr(void)
-{
-	const u64 border = UNIT_RING_GUEST + UNIT_RING_REGION, end = border + UNIT_RING_REGION;
-
-	switch (below(64)) {
-	case 0:
-		return end - below(4096); // up to the end or beyond
-	case 1:
-		return UINT64_MAX - below(4096);
-	case 2:
-		return below(4096);
-	case 3:
-		return UNIT_RING_GUEST - 1 - below(16);
-	case 4:
-	case 5:
-	case 6:
-	case 7:
-		return border - below(4096); // across the regions
-	default:
-		return UNIT_RING_GUEST + below(2 * UNIT_RING_REGION - 65536);
-	}
-}
-
-static u32 some_len(void)
-{
-	switch (below(32)) {
-	case 0:
-		return 0;
-	case 1:
-		return UINT32_MAX - below(2);
-	case 2:
-		return below(2 * UNIT_RING_REGION);
-	default:
-		return below(one_in(8) ? 65536 : 4096) + 1;
-	}
-}
 
 // Most drivers' buffers are in memory.
 static struct vm_desc some_buffer(bool good)
 {
-	u64 addr = good ? UNIT_RING_GUEST + below(2 * UNIT_RING_REGION - 65536) : some_addr();
+	u64 addr = good ? good_addr() : some_addr();
 
 	return (struct vm_desc){.addr = htole64(addr),
 				.len = htole32(good ? below(65536) : some_len())};
@@ -368,21 +321,14 @@ static void open_ring(u16 size, bool indirect)
 	restart();
 }
 
-static u64 number_of(const char *name, u64 otherwise)
-{
-	const char *text = getenv(name);
-
-	return text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 // cmocka leaves a test that fails by longjmp, so the seed is said before.
 TEST(walker_and_model_agree_on_every_chain)
 {
 	static const u16 sizes[] = {1, 2, 4, 16, 64, SIZE_MAX_TESTED};
 	u64 chains = number_of("VRING_MODEL_CHAINS", CHAINS);
 
-	seed = number_of("VRING_MODEL_SEED", sys_clock_ns());
-	print_message("# VRING_MODEL_SEED=%" PRIu64 "\n", seed);
+	random_seed = number_of("VRING_MODEL_SEED", sys_clock_ns());
+	print_message("# VRING_MODEL_SEED=%" PRIu64 "\n", random_seed);
 	for (unsigned i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
 		open_ring(sizes[i / 2], i % 2 == 0);
 		for (u64 n = 0; n < chains / (2 * ARRAY_SIZE(sizes)); n++) {

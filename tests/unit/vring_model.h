@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a device must make of what is in a ring, written from VIRTIO 1.3 alone (2.7 "Split Virtqueues") and the rows V of
-// docs/conformance.md, without regard to core/: tests hold the core's walkers against it. It sees memory as the
+// What a device must make of what is in a ring, written from VIRTIO 1.3 alone (2.7 "Split Virtqueues", 2.8 "Packed Virtqueues") and
+// the rows V and P of docs/conformance.md, without regard to core/: tests hold the core's walkers against it. It sees memory as the
 // front-end does (tests/frontend/).
 #pragma once
 
@@ -40,6 +40,20 @@ struct vring_model {
 
 // Looks at the next available entry of a split ring. A chain that is taken is in flight until the test ends that.
 enum model_verdict vring_model_split(struct vring_model *model, struct model_chain *chain);
+
+// What the model knows of a packed ring: its descriptors as they are in memory, and where the device goes on.
+struct vring_packed_model {
+	const struct vm_memory *memory;
+	struct vm_packed_desc desc[VM_RING_MAX];
+	uint16_t size;
+	bool indirect;
+	uint16_t next;
+	bool wrap;			 // 2.8.1 "Driver and Device Ring Wrap Counters"
+	uint16_t in_flight[VM_RING_MAX]; // descriptors of the chain of each buffer id
+};
+
+// The same of a packed ring. What is refused is in flight, too.
+enum model_verdict vring_model_packed(struct vring_packed_model *model, struct model_chain *chain);
 
 // ---- for models of other layouts ----
 
