@@ -45,7 +45,7 @@ struct options {
 	double ramp;
 	bool poll;
 	bool seq;
-	uint64_t without_features;
+	uint64_t features, without_features;
 	int pid;
 	enum format format;
 };
@@ -344,6 +344,7 @@ static void open_device(struct load *load)
 				 .memory_size = (uint64_t)requests * (options->bs + 4096) +
 						(uint64_t)options->queues * queue_size * 512 +
 						(4 << 20),
+				 .features = options->features,
 				 .without_features = options->without_features,
 				 .lenient = true,
 			 });
@@ -386,7 +387,7 @@ static _Noreturn void print_usage(void)
 {
 	fputs("usage: vhost-blk-load --socket PATH [--rw read|write|mix] [--bs BYTES] [--depth N]\n"
 	      "       [--queues N] [--seconds S] [--ramp S] [--client sleep|poll] [--rand|--seq]\n"
-	      "       [--no-indirect] [--no-event-idx] [--pid PID] [--line|--json]\n"
+	      "       [--no-indirect] [--no-event-idx] [--packed] [--pid PID] [--line|--json]\n"
 	      "mix: 70 percent reads. PID: the back-end; default: whoever listens on the socket.\n",
 	      stderr);
 	exit(2);
@@ -437,6 +438,7 @@ static void parse_option(struct options *options, int option)
 	case 'R': options->seq = false; break;
 	case 'I': options->without_features |= VU_BIT(VM_F_INDIRECT_DESC); break;
 	case 'E': options->without_features |= VU_BIT(VM_F_EVENT_IDX); break;
+	case 'P': options->features |= VU_BIT(VM_F_RING_PACKED); break;
 	case 'p': options->pid = (int)strtol(optarg, NULL, 0); break;
 	case 'L': options->format = LINE; break;
 	case 'J': options->format = JSON; break;
@@ -448,14 +450,23 @@ static void parse_option(struct options *options, int option)
 static struct options parse_options(int argc, char **argv)
 {
 	static const struct option table[] = {
-		{"socket", required_argument, NULL, 's'}, {"rw", required_argument, NULL, 'w'},
-		{"bs", required_argument, NULL, 'b'},	  {"depth", required_argument, NULL, 'd'},
-		{"queues", required_argument, NULL, 'q'}, {"seconds", required_argument, NULL, 't'},
-		{"ramp", required_argument, NULL, 'r'},	  {"client", required_argument, NULL, 'c'},
-		{"seq", no_argument, NULL, 'S'},	  {"rand", no_argument, NULL, 'R'},
-		{"no-indirect", no_argument, NULL, 'I'},  {"no-event-idx", no_argument, NULL, 'E'},
-		{"pid", required_argument, NULL, 'p'},	  {"line", no_argument, NULL, 'L'},
-		{"json", no_argument, NULL, 'J'},	  {0},
+		{"socket", required_argument, NULL, 's'},
+		{"rw", required_argument, NULL, 'w'},
+		{"bs", required_argument, NULL, 'b'},
+		{"depth", required_argument, NULL, 'd'},
+		{"queues", required_argument, NULL, 'q'},
+		{"seconds", required_argument, NULL, 't'},
+		{"ramp", required_argument, NULL, 'r'},
+		{"client", required_argument, NULL, 'c'},
+		{"seq", no_argument, NULL, 'S'},
+		{"rand", no_argument, NULL, 'R'},
+		{"no-indirect", no_argument, NULL, 'I'},
+		{"no-event-idx", no_argument, NULL, 'E'},
+		{"packed", no_argument, NULL, 'P'},
+		{"pid", required_argument, NULL, 'p'},
+		{"line", no_argument, NULL, 'L'},
+		{"json", no_argument, NULL, 'J'},
+		{0},
 	};
 	struct options options = {.rw = "read",
 				  .read_percent = 100,

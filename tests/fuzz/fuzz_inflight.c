@@ -55,6 +55,14 @@ static struct taken *find_left(u16 head)
 	return NULL;
 }
 
+// From here on there is no telling how many chains there are.
+static void distrust(void)
+{
+	honest = false;
+	ring->shown = UINT16_MAX;
+	ring->packed.bad = true;
+}
+
 static struct taken *note_taken(struct chain *chain)
 {
 	struct taken *note = find_left(chain->head);
@@ -63,6 +71,9 @@ static struct taken *note_taken(struct chain *chain)
 		assert(taken_count < MOST_TAKEN);
 		note = &taken[taken_count++];
 	}
+	for (unsigned i = 0; i < taken_count; i++)
+		if (&taken[i] != note && taken[i].head == chain->head)
+			distrust(); // it was offered again before the driver was told of it
 	*note = (struct taken){.head = chain->head, .state = HELD, .chain = chain};
 	return note;
 }
@@ -93,10 +104,8 @@ static void process_queue(struct device *of, struct vring *queue)
 	struct chain *chain;
 
 	(void)of;
-	if (!honest) { // then there is no telling how many chains there are
-		ring->shown = UINT16_MAX;
-		ring->packed.bad = true;
-	}
+	if (!honest)
+		distrust();
 	forget_told();
 	while (taken_count < MOST_TAKEN && (chain = vring_pop(queue))) {
 		struct taken *note = note_taken(chain);
@@ -139,7 +148,7 @@ static bool must_be_exact(void)
 		for (unsigned j = 0; j < i; j++)
 			if (taken[i].head == taken[j].head)
 				return false;
-	if (vring->in_order && vring->refused_chains > 0) // such a one may wait, too
+	if (vring->refused_chains > 0) // a bad driver may have offered such a head twice, too
 		return false;
 	return honest && !fuzz_owned(&rings, ring->addr, FUZZ_RING_LEN, FUZZ_DEVICE);
 }
@@ -190,8 +199,7 @@ static void die(bool told)
 		tell_and_die();
 	forget_told();
 	exact = was_running && must_be_exact();
-	for (unsigned i = 0; i < taken_count; i++)
-		ring->popped -= taken[i].state != LEFT;
+	ring->shown = UINT16_MAX; // what is taken up is popped again
 	bury(queue);
 	error = vring_init(vring, 0, FUZZ_RING_MAX, 0, &rings.worker, &queue->again);
 	assert(error == 0);
