@@ -23,9 +23,7 @@
 #include "tests/frontend/blk.h"
 #include "tests/frontend/vm.h"
 
-enum {
-	STUCK_MS = 10000, /* no completion for so long ends the run */
-};
+enum { STUCK_MS = 10000 }; /* no completion for so long ends the run */
 
 enum format { HUMAN, LINE, JSON };
 
@@ -35,16 +33,11 @@ struct request {
 };
 
 struct options {
-	const char *socket;
-	const char *rw;
-	unsigned read_percent;
+	const char *socket, *rw;
+	unsigned read_percent, depth, queues;
 	uint32_t bs;
-	unsigned depth;
-	unsigned queues;
-	double seconds;
-	double ramp;
-	bool poll;
-	bool seq;
+	double seconds, ramp;
+	bool poll, seq;
 	uint64_t features, without_features;
 	int pid;
 	enum format format;
@@ -52,11 +45,8 @@ struct options {
 
 struct result {
 	uint64_t requests;
-	double seconds;
-	double cpu_s;
-	double client_cpu_s;
-	uint64_t pss_kib;
-	uint64_t pss_own_kib;
+	double seconds, cpu_s, client_cpu_s;
+	uint64_t pss_kib, pss_own_kib;
 	double p50, p99, p999; /* us */
 };
 

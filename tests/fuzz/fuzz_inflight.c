@@ -249,15 +249,16 @@ static void forge_packed(struct fuzz_input *input, u8 count)
 	for (u8 i = 0; i < count; i++) {
 		u8 mark = fuzz_u8(input), addr = fuzz_u8(input);
 
-		packed->desc[i] = (struct inflight_packed_desc){.inflight = mark & 3,
-								.next = mark >> 2,
-								.last = fuzz_u8(input),
-								.num = fuzz_u8(input),
-								.counter = fuzz_u8(input),
-								.id = fuzz_u8(input),
-								.flags = fuzz_u8(input),
-								.len = fuzz_u8(input),
-								.addr = FUZZ_GUEST + addr * 256u};
+		packed->desc[i] =
+			(struct inflight_packed_desc){.inflight = mark & 3,
+						      .next = mark >> 2,
+						      .last = fuzz_u8(input),
+						      .num = fuzz_u8(input),
+						      .counter = fuzz_u8(input),
+						      .id = fuzz_u8(input),
+						      .flags = fuzz_u8(input),
+						      .len = fuzz_u8(input),
+						      .addr = FUZZ_GUEST + (u64)addr * 256};
 	}
 }
 
@@ -278,6 +279,17 @@ static void forge_region(struct fuzz_input *input, bool packed)
 	honest = false;
 }
 
+// As long as it is said to be, so that each byte behind it is an error.
+static void cut_region(void)
+{
+	u8 *cut = malloc(region_len);
+
+	assert(cut);
+	memcpy(cut, region, region_len);
+	free(region);
+	region = (void *)cut;
+}
+
 // In the bits of the first byte: it is forged, for a packed ring, and too short maybe; the device answers at once.
 static void make_region(struct fuzz_input *input)
 {
@@ -291,7 +303,7 @@ static void make_region(struct fuzz_input *input)
 		forge_region(input, kind & 2);
 	if (kind & 4)
 		region_len = fuzz_u8(input) * sizeof(u64) + INFLIGHT_HEAD_LEN;
-	region = realloc(region, region_len); // so that each byte behind it is an error
+	cut_region();
 	at_once = kind & 8;
 	inflight_attach(&vring->inflight, region, region_len);
 }

@@ -108,7 +108,7 @@ static bool begin(struct fuzz_ring *ring, struct fuzz_input *input, u16 count, u
 	u8 choice = fuzz_u8(input);
 
 	take_used(ring);
-	*id = choice % ring->num;
+	*id = (u16)(choice % ring->num);
 	if (!is_good(ring))
 		return true;
 	if (packed->free < count || packed->taken[*id] > 0) {
@@ -153,7 +153,7 @@ static void offer_indirect(struct fuzz_ring *ring, struct fuzz_input *input)
 // A descriptor as no driver writes it, somewhere in the ring or where it goes on.
 static void write_any_desc(struct fuzz_ring *ring, struct fuzz_input *input)
 {
-	u16 at = fuzz_u8(input) % ring->num;
+	u16 at = (u16)(fuzz_u8(input) % ring->num);
 	struct pvirtq_desc desc;
 
 	fuzz_bytes(input, &desc, sizeof(desc));

@@ -286,7 +286,7 @@ static void set_up(struct fuzz_rings *rings, struct fuzz_input *input)
 	u8 len = fuzz_u8(input), of_core = fuzz_u8(input);
 	u64 of_device = fuzz_u32(input);
 	bool packed = of_core & 0x40;
-	u16 num = (u16)(packed ? len % FUZZ_RING_MAX + 1 : 1u << len % 6);
+	u16 num = (u16)(packed ? len % FUZZ_RING_MAX + 1u : 1u << len % 6);
 
 	rings->layout = packed ? &fuzz_packed : &fuzz_split;
 	rings->features = BIT64(VIRTIO_F_VERSION_1) | rings->layout->features |

@@ -221,6 +221,7 @@ static void expect_chain(struct chain *chain)
 	unsigned count;
 
 	assert_non_null(chain);
+	assert(chain);
 	assert_int_equal(chain->head, expected.head);
 	segments = chain_readable_iov(chain, &count);
 	expect_segments(segments, count, expected.readable, expected.readable_count);
