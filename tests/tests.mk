@@ -70,14 +70,15 @@ FUZZ_LIBRARY := $(filter-out core/worker.c core/server.c applets/common.c seccom
 	$(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c)) tests/unit/echo.c tests/unit/unit.c
 FUZZ_WRAP := -Wl,--wrap=mmap,--wrap=munmap,--wrap=vring_pop,--wrap=vring_push,--wrap=inflight_split_commit,--wrap=inflight_packed_commit
 
-FUZZ_SHORT_SECONDS ?= 12
+FUZZ_SHORT_SECONDS ?= 15
+FUZZ_SHORT_RUNS ?= 20000
 FUZZ_COVERED := $(filter-out %.h,$(wildcard core/requests*.c core/chain.c core/vring*.c core/connection.c core/inflight*.c core/device_state.c core/dirty_log.c))
 
 fuzz: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## libFuzzer, FUZZ_SECONDS=60 or FUZZ_RUNS=N for each target; goes on where it was
 	$Qtests/fuzz/run $B/check/fuzz.tap $B/fuzz $^
 
-fuzz-short: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## libFuzzer for a short while, from the corpus in the tree
-	$QKEEP=0 FUZZ_RUNS= FUZZ_SECONDS=$(FUZZ_SHORT_SECONDS) tests/fuzz/run $B/check/fuzz-short.tap $B/fuzz $^
+fuzz-short: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## libFuzzer for a short while, from the corpus in the tree, always the same way
+	$QKEEP=0 FUZZ_SEED=1 FUZZ_RUNS=$(FUZZ_SHORT_RUNS) FUZZ_SECONDS=$(FUZZ_SHORT_SECONDS) tests/fuzz/run $B/check/fuzz-short.tap $B/fuzz $^
 
 fuzz-coverage: $(FUZZ_TARGETS:%=$B/coverage/fuzz-%) ## which lines of the core the corpus reaches; SHOW=1: which not
 	$Qtests/fuzz/coverage $B/fuzz "$^" $(FUZZ_COVERED)
