@@ -66,6 +66,7 @@ void inflight_restart(struct inflight *inflight, u16 num, bool packed)
 	inflight->fresh = false;
 	inflight->counter = 0;
 	inflight->batch_count = 0;
+	inflight->batch_head = 0;
 	inflight->left_count = 0;
 	inflight->left_next = 0;
 }

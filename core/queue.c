@@ -77,14 +77,13 @@ static void start_on_worker(void *context)
 {
 	struct queue *queue = context;
 
+	vring_signal_owed(&queue->vring);
 	if (queue->device->ops->queue_start)
 		queue->device->ops->queue_start(queue->device, &queue->vring);
 	watch_kick(queue);
 	vring_wake(&queue->vring); // serve what was made available before the kick fd was watched
 }
 
-// What was left in flight was taken off the ring before us, so its base does not tell of it any more. A device that takes no
-// chains now leaves them in the region.
 static void take_up_left(struct queue *queue)
 {
 	const struct inflight *inflight = &queue->vring.inflight;
@@ -97,16 +96,28 @@ static void take_up_left(struct queue *queue)
 	} while (inflight->left_next > before);
 }
 
-static void stop_on_worker(void *context)
+static void drain(struct queue *queue)
 {
-	struct queue *queue = context;
-
-	take_up_left(queue);
-	unwatch_kick(queue);
 	if (queue->device->ops->queue_stop)
 		queue->device->ops->queue_stop(queue->device, &queue->vring);
 	assert(vring_idle(&queue->vring));
 	vring_publish(&queue->vring);
+}
+
+// What was left in flight was taken off the ring before us, so its base does not tell of it any more: as much is taken up as the
+// core has room for, and again. A device that takes no chains now leaves them in the region.
+static void stop_on_worker(void *context)
+{
+	struct queue *queue = context;
+	const struct inflight *inflight = &queue->vring.inflight;
+	unsigned before;
+
+	unwatch_kick(queue);
+	do {
+		before = inflight->left_next;
+		take_up_left(queue);
+		drain(queue);
+	} while (inflight->left_next > before && inflight_next_left(inflight));
 	deferred_cancel(&queue->vring.publish);
 	deferred_cancel(&queue->again);
 }
@@ -191,6 +202,7 @@ static void change_call(void *context)
 
 	vring_publish(change->vring);
 	vring_set_call_fd(change->vring, change->fd);
+	vring_signal_owed(change->vring);
 }
 
 static void change_err(void *context)

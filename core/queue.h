@@ -50,7 +50,7 @@ u32 queue_take_base(struct queue *queue);
 bool queue_is_broken(const struct queue *queue);
 
 // Each owns the fd from here on; -1: none. The queue must not run when the kick fd changes. A new call fd is
-// signalled at once if it runs, so that no completion is missed.
+// signalled, at once or when the ring starts, so that no completion is missed.
 void queue_set_kick_fd(struct queue *queue, int fd);
 void queue_set_call_fd(struct queue *queue, int fd);
 void queue_set_err_fd(struct queue *queue, int fd);

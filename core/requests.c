@@ -73,7 +73,7 @@ static int set_features(struct session *session, struct message *message, struct
 	int error = accept_features(session, message->payload.u64);
 
 	(void)reply;
-	session->features_refused = error != 0;
+	session->features_refused = error && error != -EBUSY; // the ones in force stay so
 	return error;
 }
 

@@ -55,6 +55,17 @@ static void make_unused(const struct shared_map *map, unsigned queue_count)
 		memset(map->bytes + i * (map->len / queue_count), 0, INFLIGHT_HEAD_LEN);
 }
 
+// It may be the one in use, which the rings then begin anew. Nothing is in flight, unless it is left in another process's region.
+static void forget_old_use(struct session *session)
+{
+	for (unsigned i = 0; i < session->queue_count; i++) {
+		struct inflight *inflight = &session->queues[i].vring.inflight;
+
+		if (!inflight_next_left(inflight) && !inflight->fresh)
+			inflight_forget(inflight);
+	}
+}
+
 // vhost-user.rst, VHOST_USER_GET_INFLIGHT_FD: there is one region, whoever asks.
 int request_get_inflight_fd(struct session *session, struct message *message, struct reply *reply)
 {
@@ -71,6 +82,7 @@ int request_get_inflight_fd(struct session *session, struct message *message, st
 	if (error)
 		return error;
 	make_unused(&map, answer->queue_count);
+	forget_old_use(session);
 	shared_map_close(&map);
 	reply->wanted = true;
 	reply->len = message->header.size;

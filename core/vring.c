@@ -78,7 +78,9 @@ void vring_break(struct vring *vring, const char *format, ...)
 	if (!memory_fault_happened())
 		log_error("ring %u broken: %s; it stays stopped until the driver resets the device",
 			  vring->index, reason);
-	signal_front_end(&vring->err_fd);
+	vring->err_owed = true;
+	if (!vring->placing)
+		vring_signal_owed(vring);
 }
 
 void vring_wake(struct vring *vring)
@@ -91,12 +93,21 @@ void vring_call(struct vring *vring)
 	signal_front_end(&vring->call_fd);
 }
 
+void vring_signal_owed(struct vring *vring)
+{
+	if (vring->call_owed)
+		vring_call(vring);
+	if (vring->err_owed)
+		signal_front_end(&vring->err_fd);
+	vring->call_owed = false;
+	vring->err_owed = false;
+}
+
 void vring_set_call_fd(struct vring *vring, int fd)
 {
 	close_fd(&vring->call_fd);
 	vring->call_fd = fd;
-	vring_call(
-		vring); // for an answer that the one before, or a process before us, did not signal
+	vring->call_owed = fd >= 0;
 }
 
 void vring_set_err_fd(struct vring *vring, int fd)
@@ -324,12 +335,19 @@ void vring_push(struct vring *vring, struct chain *chain, u32 written)
 		vring_wake(vring);
 }
 
+// As signal_front_end, but the fd is the session's.
+static void signal_log(struct vring *vring)
+{
+	if (vring->log->event_fd >= 0 && !vring->log_fd_dead)
+		vring->log_fd_dead = !sys_event_signal(vring->log->event_fd);
+}
+
 void vring_publish(struct vring *vring)
 {
 	bool wanted = vring->packed ? vring_packed_show(vring) : vring_split_show(vring);
 
-	if (unlikely(vring->log && vring->log->event_fd >= 0))
-		sys_event_signal(vring->log->event_fd);
+	if (unlikely(vring->log))
+		signal_log(vring);
 	if (wanted)
 		vring_call(vring);
 }
@@ -419,6 +437,7 @@ int vring_place(struct vring *vring, const struct guest_memory *memory, const st
 	vring->order_first = 0;
 	vring->order_next = 0;
 	vring->log = log;
+	vring->log_fd_dead = false;
 	vring->log_used = log && layout->log_used;
 	vring->log_addr = layout->log_addr;
 	error = find_parts(vring, layout);
@@ -428,6 +447,8 @@ int vring_place(struct vring *vring, const struct guest_memory *memory, const st
 	if (error != -EPROTO)
 		return error;
 	inflight_forget(&vring->inflight);
+	vring->placing = true;
 	vring_break(vring, "what was left in flight cannot be believed");
+	vring->placing = false;
 	return 0;
 }

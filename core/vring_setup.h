@@ -56,6 +56,11 @@ struct vring {
 	bool notify_off; // without EVENT_IDX: we told the driver not to kick
 	bool log_used;	 // the used ring is logged too
 
+	// signals that control has left to the worker: an eventfd may block, and only the worker can be freed from that
+	bool call_owed, err_owed;
+	bool placing;	  // control has the ring, and places it
+	bool log_fd_dead; // it has blocked once
+
 	// this turn
 	bool broken;
 	bool turns_are_slow; // a chain takes longer than VRING_PUBLISH_NS
@@ -128,10 +133,13 @@ bool vring_end_turn(struct vring *vring);
 // On the worker. Tells the driver of all pushed chains and signals its call eventfd if it wants that.
 void vring_publish(struct vring *vring);
 
-// Signals the driver by the call eventfd, if there is one. Whoever owns the ring calls this.
+// On the worker. Signals the driver by the call eventfd, if there is one.
 void vring_call(struct vring *vring);
 
-// Replaces the eventfd, which the ring owns from now on; -1: none. Whoever owns the ring calls this. A new call fd
-// is signalled at once.
+// On the worker. Signals what became due while control had the ring.
+void vring_signal_owed(struct vring *vring);
+
+// Replaces the eventfd, which the ring owns from now on; -1: none. Whoever owns the ring calls this. A new call fd is owed a
+// signal, for an answer that the one before, or a process before us, did not signal.
 void vring_set_call_fd(struct vring *vring, int fd);
 void vring_set_err_fd(struct vring *vring, int fd);

@@ -291,13 +291,15 @@ TEST(what_is_no_eventfd_is_refused)
 	assert_int_equal(vm_ring_eventfd_read(desk.rings[0].kick_fd), 0);
 }
 
-TEST(only_the_call_fd_is_signalled_when_it_comes)
+TEST(only_the_call_fd_is_signalled_and_not_before_the_ring_starts)
 {
 	assert_int_equal(desk_say(&desk, DESK_KICK, 0), 0);
 	assert_int_equal(desk_say(&desk, DESK_CALL, 0), 0);
 	assert_int_equal(desk_say(&desk, DESK_ERR, 0), 0);
+	assert_int_equal(vm_ring_eventfd_read(desk.rings[0].call_fd), 0);
+	desk_say_all(&desk, 0);
 	assert_int_equal(vm_ring_eventfd_read(desk.rings[0].kick_fd), 0);
-	assert_int_equal(vm_ring_eventfd_read(desk.rings[0].call_fd), 1);
+	assert_true(vm_ring_eventfd_read(desk.rings[0].call_fd) > 0);
 	assert_int_equal(vm_ring_eventfd_read(desk.rings[0].err_fd), 0);
 }
 
@@ -406,7 +408,7 @@ int main(void)
 		DESK_TEST(enabling_with_anything_but_zero_and_one_is_refused),
 		DESK_TEST(fd_and_the_word_that_there_is_none_must_agree),
 		DESK_TEST(what_is_no_eventfd_is_refused),
-		DESK_TEST(only_the_call_fd_is_signalled_when_it_comes),
+		DESK_TEST(only_the_call_fd_is_signalled_and_not_before_the_ring_starts),
 		DESK_TEST(driver_can_be_called_by_a_pipe_even_a_full_blocking_one),
 		DESK_TEST(driver_cannot_kick_by_a_pipe_or_a_socket),
 		DESK_TEST(ring_without_a_kick_fd_runs),
