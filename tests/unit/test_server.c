@@ -348,8 +348,6 @@ TEST(worker_on_a_processor_that_is_not_there_is_an_error)
 	assert_int_equal(echo.worker_starts, 0);
 }
 
-// ---- what the device is made of
-
 TEST(sighup_has_the_device_refreshed_with_a_front_end_and_without)
 {
 #ifdef __SANITIZE_THREAD__
