@@ -8,6 +8,7 @@
 #include "core/keeper.h"
 #include "core/log.h"
 #include "core/memory_fault.h"
+#include "core/postcopy.h"
 #include "core/server.h"
 #include "jail/jail.h"
 #include "seccomp/sandbox.h"
@@ -139,12 +140,14 @@ static int parse_cpus(struct invocation *invocation)
 }
 
 // True if the process was only asked to print something.
-static void report_sandbox(const struct applet *applet)
+static void report_sandbox(const struct invocation *invocation)
 {
 	size_t count;
-	const struct syscall_rule *rules = applet->rules(NULL, &count);
+	const struct syscall_rule *rules = invocation->applet->rules(NULL, &count);
 
 	print_rules("control", server_rules, server_rule_count);
+	if (invocation->common.postcopy)
+		print_rules("control", postcopy_rules, postcopy_rule_count);
 	print_rules("worker", worker_rules, worker_rule_count);
 	print_rules("worker", rules, count);
 }
@@ -160,7 +163,7 @@ static bool print_asked(const struct invocation *invocation)
 	else if (invocation->applet && common->help)
 		print_applet_help(invocation->applet);
 	else if (invocation->applet && common->sandbox_report)
-		report_sandbox(invocation->applet);
+		report_sandbox(invocation);
 	else if (!invocation->applet && !invocation->jail.help)
 		print_usage();
 	else
@@ -188,7 +191,7 @@ static int lock_helper(void *context, const struct syscall_rule *rules, size_t c
 	static struct sandbox_filter filter;
 	struct sandbox *sandbox = context;
 	const struct sandbox_table table = {rules, count};
-	const struct sandbox_fds fds = {-1, -1, -1};
+	const struct sandbox_fds fds = {-1, -1, -1, -1};
 	int error;
 
 	jail_release_helper();
@@ -231,22 +234,25 @@ static void install(void *context)
 }
 
 static int compile(struct sandbox *sandbox, const struct invocation *invocation,
-		   struct device *device, const struct listener *listener,
-		   struct sandbox_filter *control, struct sandbox_filter *worker)
+		   const struct server *server, struct sandbox_filter *control,
+		   struct sandbox_filter *worker)
 {
 	const struct sandbox_fds fds = {.replacement = memory_fault_fd(),
-					.device = device->main_fd,
-					.listener = listener->fd};
+					.device = server->device->main_fd,
+					.listener = server->listener->fd,
+					.userfault = server->session.postcopy.fd};
 	// without a vDSO, which is rare, the control thread needs a call to know the time
 	static const struct syscall_rule clock_rule[] = {RULE(clock_gettime, "the time")};
 	const struct sandbox_table control_tables[] = {
 		{server_rules, server_rule_count},
 		{clock_rule, getauxval(AT_SYSINFO_EHDR) ? 0 : 1},
+		{postcopy_rules, fds.userfault >= 0 ? postcopy_rule_count : 0},
 	};
 	struct sandbox_table worker_tables[] = {{worker_rules, worker_rule_count}, {0}};
-	int error = sandbox_compile(sandbox, control, control_tables, 2, &fds);
+	int error =
+		sandbox_compile(sandbox, control, control_tables, ARRAY_SIZE(control_tables), &fds);
 
-	worker_tables[1].rules = invocation->applet->rules(device, &worker_tables[1].count);
+	worker_tables[1].rules = invocation->applet->rules(server->device, &worker_tables[1].count);
 	return error ? error : sandbox_compile(sandbox, worker, worker_tables, 2, &fds);
 }
 
@@ -260,8 +266,7 @@ static int lock_threads(struct sandbox *sandbox, const struct invocation *invoca
 	int error;
 
 	installation.sandbox = sandbox;
-	error = compile(sandbox, invocation, server->device, server->listener, &control,
-			&installation.filter);
+	error = compile(sandbox, invocation, server, &control, &installation.filter);
 	if (!error)
 		error = sandbox_limit(sandbox, BASE_FDS + FDS_OF_QUEUE * queues,
 				      server->device->kernel_threads);
@@ -290,13 +295,20 @@ static int start(struct sandbox *sandbox, const struct invocation *invocation,
 		.exit_on_disconnect = invocation->common.on_disconnect == ON_DISCONNECT_EXIT,
 		.ring_features = ring_features(&invocation->common),
 	};
+	int userfault_fd = -1;
 
 	if (sandbox->mode != SANDBOX_NONE && keeper_start(listener, lock_keeper, sandbox))
 		return EXIT_FAILED;
+	if (invocation->common.postcopy) {
+		userfault_fd = postcopy_open();
+		if (userfault_fd < 0)
+			return EXIT_FAILED;
+	}
 	if (sandbox_isolate(sandbox))
 		return EXIT_SANDBOX;
 	if (server_init(server, device, listener, &options))
 		return EXIT_FAILED;
+	server_offer_postcopy(server, userfault_fd);
 	if (lock_threads(sandbox, invocation, server) || await_keeper(sandbox, listener))
 		return EXIT_SANDBOX;
 	return EXIT_OK;

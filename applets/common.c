@@ -38,6 +38,9 @@ const struct option common_option_table[] = {
 	{.name = "in-order", .type = OPTION_FLAG,
 	 .help = "offer to answer requests in their order",
 	 .offset = offsetof(struct common_options, in_order)},
+	{.name = "postcopy", .type = OPTION_CHOICE, .choices = "off|on", .initial = "off",
+	 .help = "offer that a guest runs here before its memory has come",
+	 .offset = offsetof(struct common_options, postcopy)},
 	{.name = "sandbox", .type = OPTION_CHOICE, .choices = "strict|best-effort|none", .initial = "strict",
 	 .help = "what to do if the host hinders it",
 	 .offset = offsetof(struct common_options, sandbox)},
@@ -68,7 +71,7 @@ const struct option common_option_table[] = {
 // clang-format on
 
 const size_t common_option_count = ARRAY_SIZE(common_option_table);
-const size_t serving_option_count = 17;
+const size_t serving_option_count = 18;
 
 #define APPLET(name) extern const struct applet name##_applet;
 #include "generated/applet_list.h"
@@ -158,7 +161,7 @@ int install_symlinks(const char *folder)
 static void print_check(const struct syscall_check *check)
 {
 	static const char *const known[] = {"REPLACEMENT-FD", "DEVICE-FD", "LISTENER-FD",
-					    "OWN-PID"};
+					    "USERFAULT-FD", "OWN-PID"};
 
 	printf(" arg%u", check->index);
 	if (check->mask != UINT64_MAX && check->mask != UINT32_MAX)

@@ -7,7 +7,7 @@
 struct common_options {
 	const char *socket, *connect, *cpus;
 	u64 fd, socket_mode, workers;
-	unsigned on_disconnect, log_level, packed;
+	unsigned on_disconnect, log_level, packed, postcopy;
 	bool in_order;
 	const char *user, *group, *netns;
 	unsigned sandbox;

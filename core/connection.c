@@ -36,6 +36,13 @@ void connection_close(struct connection *connection)
 	close_fd(&connection->fd);
 }
 
+bool connection_has_peer(const struct connection *connection)
+{
+	const struct msghdr nothing = {0};
+
+	return sys(sendmsg(connection->fd, &nothing, MSG_DONTWAIT | MSG_NOSIGNAL)) != -EPIPE;
+}
+
 static void take_fds(struct message *message, const struct cmsghdr *control)
 {
 	unsigned count = (unsigned)((control->cmsg_len - CMSG_LEN(0)) / sizeof(int));

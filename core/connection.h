@@ -36,6 +36,9 @@ static inline bool connection_is_open(const struct connection *connection)
 	return connection->fd >= 0;
 }
 
+// False once the front-end has gone, even if there are still messages of its to be received.
+bool connection_has_peer(const struct connection *connection);
+
 // Receives on. 1: connection->message is whole, its fds to be closed by the caller before the next receive;
 // 0: not yet, wait until the socket is readable; -ENOTCONN: the front-end has gone; else the stream cannot be
 // trusted or read (-EPROTO, -errno; logged) and the connection must be closed.

@@ -31,13 +31,19 @@ static const struct shared_map *find_map(const u8 *address)
 	return NULL;
 }
 
+// Maps the replacement's file from `offset` on over `len` bytes.
+static bool map_over(void *bytes, size_t len, size_t offset)
+{
+	return mmap(bytes, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, replacement_fd,
+		    (off_t)offset) != MAP_FAILED;
+}
+
 // Maps the replacement over the aligned `len` bytes that hold the address.
 static bool replace(const struct shared_map *map, const u8 *address, size_t len)
 {
 	size_t offset = (size_t)(address - (u8 *)map->map) & ~(len - 1);
 
-	return mmap((u8 *)map->map + offset, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		    replacement_fd, 0) != MAP_FAILED;
+	return map_over((u8 *)map->map + offset, len, 0);
 }
 
 // No part of a huge page can be mapped alone. So all of it is replaced, of which only the first page is there, and then the one
@@ -84,6 +90,18 @@ int memory_fault_catch(const struct guest_memory *memory, int event_fd)
 void memory_fault_watch(unsigned slot, const struct shared_map *map)
 {
 	other_maps[slot] = map;
+}
+
+// What lies behind the end of a file is not there: the next access is a fault, and in a system call EFAULT.
+void memory_fault_take_all(void)
+{
+	__atomic_store_n(&happened, true, __ATOMIC_SEQ_CST);
+	for (unsigned i = 0; guest_memory && i < guest_memory->count; i++) {
+		const struct shared_map *map = &guest_memory->regions[i].map;
+
+		if (!map_over(map->map, map->map_len, page_len))
+			log_errno(-errno, "cannot take guest memory away");
+	}
 }
 
 void memory_fault_release(void)

@@ -13,6 +13,9 @@ must_check int memory_fault_catch(const struct guest_memory *memory, int event_f
 enum { MEMORY_FAULT_LOG, MEMORY_FAULT_INFLIGHT, MEMORY_FAULT_OTHER_MAPS };
 void memory_fault_watch(unsigned slot, const struct shared_map *map);
 
+// As if all of the guest's memory had gone, for good. Control thread.
+void memory_fault_take_all(void);
+
 // Back to how it was before.
 void memory_fault_release(void);
 

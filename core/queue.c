@@ -73,10 +73,25 @@ static void unwatch_kick(struct queue *queue)
 	queue->kick_watched = false;
 }
 
+// What a worker needs to start a ring.
+struct ring_start {
+	struct queue *queue;
+	const struct guest_memory *memory;
+	const struct dirty_log *log;
+	u64 features;
+	int error; // of vring_place
+};
+
+// Placing reads guest memory, for which only a worker may have to wait.
 static void start_on_worker(void *context)
 {
-	struct queue *queue = context;
+	struct ring_start *start = context;
+	struct queue *queue = start->queue;
 
+	start->error = vring_place(&queue->vring, start->memory, start->log, &queue->layout,
+				   start->features);
+	if (start->error)
+		return;
 	vring_signal_owed(&queue->vring);
 	if (queue->device->ops->queue_start)
 		queue->device->ops->queue_start(queue->device, &queue->vring);
@@ -125,22 +140,18 @@ static void stop_on_worker(void *context)
 void queue_start(struct queue *queue, const struct guest_memory *memory,
 		 const struct dirty_log *log, u64 features)
 {
-	int error;
+	struct ring_start start = {
+		.queue = queue, .memory = memory, .log = log, .features = features};
 
 	if (queue->running || !queue->started || !queue->enabled || !queue->have_addr ||
 	    !queue->have_base || queue->layout.num == 0 || memory->count == 0)
 		return;
-	error = vring_place(&queue->vring, memory, log, &queue->layout, features);
-	if (error) {
-		if (!queue->misplaced)
-			log_errno(error, "ring %u cannot start as it has been set up",
-				  queue->vring.index);
-		queue->misplaced = true; // said once, tried again after every message
-		return;
-	}
-	queue->misplaced = false;
-	queue->running = true;
-	worker_call(queue->worker, start_on_worker, queue);
+	worker_call(queue->worker, start_on_worker, &start);
+	queue->running = start.error == 0;
+	if (start.error && !queue->misplaced)
+		log_errno(start.error, "ring %u cannot start as it has been set up",
+			  queue->vring.index);
+	queue->misplaced = !queue->running; // said once, tried again after every message
 }
 
 void queue_stop(struct queue *queue)

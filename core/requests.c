@@ -13,6 +13,7 @@
 #include "core/device_setup.h"
 #include "core/log.h"
 #include "core/requests_memory.h"
+#include "core/requests_postcopy.h"
 #include "core/requests_ring.h"
 #include "core/requests_state.h"
 #include "core/requests_track.h"
@@ -176,6 +177,8 @@ static int set_config(struct session *session, struct message *message, struct r
 #define PAYLOAD_INFLIGHT \
 	PAYLOAD_BETWEEN(offsetof(struct vhost_user_inflight, queue_size) + sizeof(u16), \
 			sizeof(struct vhost_user_inflight))
+// A region, or no more than a front-end's word that it will bring what is missing.
+#define PAYLOAD_REGION PAYLOAD_BETWEEN(sizeof(u64), sizeof(struct vhost_user_single_region))
 #define NEEDS(feature) .needs = BIT64(VHOST_USER_PROTOCOL_F_##feature)
 #define ROW(request, handler) [VHOST_USER_##request] = {.name = #request, .handle = (handler)
 
@@ -213,10 +216,13 @@ static const struct request request_table[] = {
 		.rings = RINGS_ALL_PAUSED},
 	ROW(RESET_DEVICE, request_reset_device), NEEDS(RESET_DEVICE), .rings = RINGS_ALL_PAUSED},
 	ROW(GET_MAX_MEM_SLOTS, request_get_max_mem_slots), NEEDS(CONFIGURE_MEM_SLOTS)},
-	ROW(ADD_MEM_REG, request_add_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),
-		.fds_min = 1, .fds_max = 1, .rings = RINGS_ALL_PAUSED},
-	ROW(REM_MEM_REG, request_rem_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD(single_region),
-		.fds_max = 1, .rings = RINGS_ALL_PAUSED},
+	ROW(ADD_MEM_REG, request_add_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD_REGION, .fds_max = 1,
+		.rings = RINGS_ALL_PAUSED},
+	ROW(REM_MEM_REG, request_rem_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD_REGION, .fds_max = 1,
+		.rings = RINGS_ALL_PAUSED},
+	ROW(POSTCOPY_ADVISE, request_postcopy_advise), NEEDS(PAGEFAULT)},
+	ROW(POSTCOPY_LISTEN, request_postcopy_listen), NEEDS(PAGEFAULT), .rings = RINGS_ALL_PAUSED},
+	ROW(POSTCOPY_END, request_postcopy_end), NEEDS(PAGEFAULT)},
 	ROW(SET_STATUS, request_set_status), NEEDS(STATUS), PAYLOAD(u64)},
 	ROW(GET_STATUS, request_get_status), NEEDS(STATUS)},
 	ROW(SET_DEVICE_STATE_FD, request_set_device_state_fd), NEEDS(DEVICE_STATE), PAYLOAD(transfer),

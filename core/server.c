@@ -182,6 +182,15 @@ static void memory_gone(struct watch *watch, u32 events)
 	memory_fault_clear();
 }
 
+// A worker may wait for guest memory that only the front-end can bring.
+static void worker_is_late(void *context)
+{
+	struct server *server = context;
+
+	if (signal_received || !connection_has_peer(&server->connection))
+		session_abandon_memory(&server->session);
+}
+
 static void woken(struct watch *watch, u32 events)
 {
 	(void)watch; // server_serve looks in every turn for what there is to do
@@ -305,6 +314,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->session.queues = NULL;
 	server->session.inflight_fd = -1;
 	server->session.log.event_fd = -1;
+	server->session.postcopy = (struct postcopy){.fd = -1};
 	server->listener_watched = false;
 	server->ended = false;
 	server->result = 0;
@@ -323,9 +333,15 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	if (!error)
 		error = session_init(&server->session, device, server->workers,
 				     server->worker_count, options->ring_features);
+	worker_when_late(worker_is_late, server);
 	if (error)
 		server_fini(server);
 	return error;
+}
+
+void server_offer_postcopy(struct server *server, int userfault_fd)
+{
+	server->session.postcopy.fd = userfault_fd;
 }
 
 void server_drain(struct server *server)
@@ -351,6 +367,7 @@ void server_fini(struct server *server)
 	while (server->worker_count > 0)
 		stop_worker(server, &server->workers[--server->worker_count]);
 	close_fd(&server->device->config_event_fd);
+	worker_when_late(NULL, NULL);
 	memory_fault_release();
 	close_fd(&server->fault_event_fd);
 	close_fd(&signal_event_fd);

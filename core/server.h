@@ -43,6 +43,9 @@ void server_catch_signals(const struct device *device);
 must_check int server_init(struct server *server, struct device *device, struct listener *listener,
 			   const struct server_options *options);
 
+// Offers postcopy by this fd of postcopy_open, which is the server's from here on. Before server_serve.
+void server_offer_postcopy(struct server *server, int userfault_fd);
+
 // Serves until SIGTERM, SIGINT, or the last front-end has gone. A front-end that disconnects, even in the middle
 // of a message, is no error: 0. -errno if the only front-end broke the protocol, or none can be had.
 must_check int server_serve(struct server *server);

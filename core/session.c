@@ -84,6 +84,7 @@ int session_init(struct session *session, struct device *device, struct worker *
 	session->next_memory.count = 0;
 	session->config_changed = false;
 	session->ring_features = ring_features;
+	session->postcopy = (struct postcopy){.fd = -1};
 	session->log = (struct dirty_log){.event_fd = -1};
 	session->inflight = (struct shared_map){0};
 	session->inflight_fd = -1;
@@ -116,6 +117,7 @@ void session_fini(struct session *session)
 	session->queues = NULL;
 	session->queue_count = 0;
 	close_fd(&session->inflight_fd);
+	close_fd(&session->postcopy.fd);
 }
 
 u64 session_offered_features(const struct session *session)
@@ -139,6 +141,8 @@ u64 session_offered_protocol_features(const struct session *session)
 
 	if (session->device->ops->config)
 		features |= BIT64(VHOST_USER_PROTOCOL_F_CONFIG);
+	if (session->postcopy.fd >= 0)
+		features |= BIT64(VHOST_USER_PROTOCOL_F_PAGEFAULT);
 	return features;
 }
 
@@ -186,6 +190,8 @@ void session_start_queues(struct session *session)
 {
 	const struct dirty_log *log = wanted_log(session);
 
+	if (session->postcopy.awaited)
+		return; // no memory may be touched before the front-end has said so
 	if (session->state.begun && !session_is_suspended(session))
 		device_state_cancel(&session->state);
 	follow_suspension(session);
@@ -208,13 +214,20 @@ bool session_is_running(const struct session *session)
 	return false;
 }
 
+void session_abandon_memory(struct session *session)
+{
+	postcopy_abandon(&session->postcopy, &session->memory);
+}
+
 void session_reset(struct session *session)
 {
+	session_abandon_memory(session);
 	session_stop_queues(session);
 	device_state_cancel(&session->state);
 	for (unsigned i = 0; i < session->queue_count; i++)
 		queue_reset(&session->queues[i]);
 	follow_suspension(session);
+	postcopy_end(&session->postcopy, &session->memory);
 	guest_memory_clear(&session->memory);
 	dirty_log_close(&session->log);
 	session_attach_inflight(session, 0);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "core/device_state.h"
+#include "core/postcopy.h"
 #include "core/queue.h"
 
 struct session {
@@ -14,6 +15,7 @@ struct session {
 	unsigned queue_count;
 	struct guest_memory memory;
 	struct guest_memory next_memory; // a table that is being received, kept here for its size
+	struct postcopy postcopy;
 	struct dirty_log log;
 	int inflight_fd; // the region that we hand out; sealed, as long as any that we can serve
 	struct shared_map inflight; // the region in use
@@ -45,6 +47,9 @@ u64 session_offered_protocol_features(const struct session *session);
 
 // Starts each ring that has all it needs and does not run yet, if the device can be active.
 void session_start_queues(struct session *session);
+// The front-end can be waited for no longer: nor is memory that it has not brought yet.
+void session_abandon_memory(struct session *session);
+
 // Takes all rings back; what the front-end said stays, so that session_start_queues goes on where they were.
 void session_stop_queues(struct session *session);
 bool session_is_running(const struct session *session);

@@ -78,9 +78,7 @@ void vring_break(struct vring *vring, const char *format, ...)
 	if (!memory_fault_happened())
 		log_error("ring %u broken: %s; it stays stopped until the driver resets the device",
 			  vring->index, reason);
-	vring->err_owed = true;
-	if (!vring->placing)
-		vring_signal_owed(vring);
+	signal_front_end(&vring->err_fd);
 }
 
 void vring_wake(struct vring *vring)
@@ -97,10 +95,7 @@ void vring_signal_owed(struct vring *vring)
 {
 	if (vring->call_owed)
 		vring_call(vring);
-	if (vring->err_owed)
-		signal_front_end(&vring->err_fd);
 	vring->call_owed = false;
-	vring->err_owed = false;
 }
 
 void vring_set_call_fd(struct vring *vring, int fd)
@@ -447,8 +442,6 @@ int vring_place(struct vring *vring, const struct guest_memory *memory, const st
 	if (error != -EPROTO)
 		return error;
 	inflight_forget(&vring->inflight);
-	vring->placing = true;
 	vring_break(vring, "what was left in flight cannot be believed");
-	vring->placing = false;
 	return 0;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the two layouts of a ring do, each in its own way, for what is common to them. On the worker, but for place and base.
+// What the two layouts of a ring do, each in its own way, for what is common to them. On the worker, but for the base.
 #pragma once
 
 #include "core/vring_setup.h"

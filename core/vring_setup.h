@@ -56,9 +56,7 @@ struct vring {
 	bool notify_off; // without EVENT_IDX: we told the driver not to kick
 	bool log_used;	 // the used ring is logged too
 
-	// signals that control has left to the worker: an eventfd may block, and only the worker can be freed from that
-	bool call_owed, err_owed;
-	bool placing;	  // control has the ring, and places it
+	bool call_owed; // a signal that control has left to the worker: an eventfd may block, and only the worker can be freed from that
 	bool log_fd_dead; // it has blocked once
 
 	// this turn
@@ -113,7 +111,7 @@ struct vring_parts {
 };
 struct vring_parts vring_parts(u16 num, bool packed);
 
-// Places the ring in guest memory and takes up what the process before has left in flight; if that cannot be believed the ring
+// On the worker. Places the ring in guest memory and takes up what the process before has left in flight; if that cannot be believed the ring
 // is broken. log NULL: nothing need be logged. -EINVAL if a part is misaligned, the base or the size is none, or the region of
 // chains in flight is too small for it; -EFAULT if a part is not in one region.
 must_check int vring_place(struct vring *vring, const struct guest_memory *memory,

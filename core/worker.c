@@ -63,6 +63,25 @@ static void *serve(void *context)
 	return NULL;
 }
 
+static void (*when_late)(void *context);
+static void *late_context;
+
+void worker_when_late(void (*function)(void *context), void *context)
+{
+	when_late = function;
+	late_context = context;
+}
+
+// A worker may wait for an fd that the front-end has made a blocking one: a signal ends that. What else it may wait for only the
+// server can know.
+static void remind(const struct worker *worker)
+{
+	if (worker->thread_id > 0)
+		syscall(SYS_tgkill, worker->process_id, worker->thread_id, INTERRUPT_SIGNAL);
+	if (when_late)
+		when_late(late_context);
+}
+
 void worker_call(struct worker *worker, void (*function)(void *context), void *context)
 {
 	struct epoll_event event;
@@ -71,11 +90,8 @@ void worker_call(struct worker *worker, void (*function)(void *context), void *c
 	__atomic_store_n(&worker->call, function, __ATOMIC_RELEASE);
 	sys_event_signal(worker->call_fd);
 	while (__atomic_load_n(&worker->call, __ATOMIC_ACQUIRE))
-		// a worker may wait for an fd that the front-end has made a blocking one: that ends so
-		if (epoll_pwait(worker->done_epoll_fd, &event, 1, PATIENCE_MS, NULL) == 0 &&
-		    worker->thread_id > 0)
-			syscall(SYS_tgkill, worker->process_id, worker->thread_id,
-				INTERRUPT_SIGNAL);
+		if (epoll_pwait(worker->done_epoll_fd, &event, 1, PATIENCE_MS, NULL) == 0)
+			remind(worker);
 }
 
 static void close_fds(struct worker *worker)

@@ -33,6 +33,9 @@ must_check int worker_start(struct worker *worker, unsigned index, int cpu);
 // returns when it has run: the only way in which data changes hands between threads. Control thread.
 void worker_call(struct worker *worker, void (*function)(void *context), void *context);
 
+// What the control thread does whenever a worker has kept a worker_call waiting for a while; NULL: nothing.
+void worker_when_late(void (*function)(void *context), void *context);
+
 // Ends the thread and waits until it has ended. Control thread.
 void worker_stop(struct worker *worker);
 

@@ -17,6 +17,8 @@ static u64 value_of(const struct syscall_check *check, const struct sandbox_fds 
 		return (u32)fds->device;
 	case RULE_LISTENER_FD:
 		return (u32)fds->listener;
+	case RULE_USERFAULT_FD:
+		return (u32)fds->userfault;
 	case RULE_OWN_PID:
 		return (u32)getpid();
 	default:

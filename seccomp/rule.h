@@ -36,7 +36,13 @@ struct syscall_rule {
 	}
 
 // Stand for fds, and for our own process, that are known when the filter is made.
-enum { RULE_REPLACEMENT_FD = 0x7ffffff0, RULE_DEVICE_FD, RULE_LISTENER_FD, RULE_OWN_PID };
+enum {
+	RULE_REPLACEMENT_FD = 0x7ffffff0,
+	RULE_DEVICE_FD,
+	RULE_LISTENER_FD,
+	RULE_USERFAULT_FD,
+	RULE_OWN_PID
+};
 
 // Checks for RULE_IF. seccomp sees arguments as 64 bits, of which an int fills the lower half.
 #define ARGUMENT_IS(index, value) \

@@ -40,7 +40,7 @@ must_check int sandbox_limit(struct sandbox *sandbox, unsigned max_fds, bool ker
 
 // What RULE_…_FD stand for.
 struct sandbox_fds {
-	int replacement, device, listener;
+	int replacement, device, listener, userfault;
 };
 
 // A filter, made ready while memory can still be had.

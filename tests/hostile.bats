@@ -19,6 +19,11 @@ input() { # ENGINE...
 	done
 }
 
+needs_userfaultfd() {
+	[ "$(id -u)" = 0 ] || [ -r /dev/userfaultfd ] || [ "$(cat /proc/sys/vm/unprivileged_userfaultfd)" = 1 ] ||
+		skip "no userfaultfd for this user"
+}
+
 @test "every input of the program has a test" {
 	diff <("$root/build/tests/hostile" --list | sort) \
 		<(sed -n 's/^@test "\([A-Z][0-9]*: .*\)" {$/\1/p' "$BATS_TEST_FILENAME" | sort)
@@ -282,6 +287,26 @@ input() { # ENGINE...
 }
 
 @test "M16: the same file in two regions" {
+	input sync
+}
+
+@test "M17: memory that comes after the guest, with requests in it" {
+	needs_userfaultfd
+	input sync uring direct
+}
+
+@test "M18: a front-end that goes while a page is waited for" {
+	needs_userfaultfd
+	input sync uring direct
+}
+
+@test "M19: a page that never comes, with GET_VRING_BASE behind it; the end then" {
+	needs_userfaultfd
+	input sync uring
+}
+
+@test "M20: the messages of postcopy out of their order, and twice" {
+	needs_userfaultfd
 	input sync
 }
 

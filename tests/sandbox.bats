@@ -141,6 +141,23 @@ expect_golden() { # FILE THREAD MOST
 	done < <(configurations)
 }
 
+@test "sandbox: postcopy takes one more call, for its userfaultfd" {
+	needs_root
+	[ -d "$golden" ] || [ -n "${UPDATE_GOLDEN:-}" ] || skip "there are no lists for $(uname -m) yet"
+	try_out calls postcopy "blk --path $image --engine sync --postcopy=on"
+	expect_golden control-postcopy control 15
+	diff <(LC_ALL=C comm -13 "$golden/control" "$golden/control-postcopy" | cut -d ' ' -f 1 | uniq) <(echo ioctl)
+	try_out arguments postcopy "blk --path $image --engine sync --postcopy=on"
+	not grep -v ' killed: ' "$folder/found"
+}
+
+@test "sandbox: without a userfaultfd postcopy is refused, and the line says what to do" {
+	needs_root
+	run "${nobody[@]}" "$bin" blk --path "$image" --socket "$socket" --postcopy=on
+	[ "$status" = 1 ]
+	[[ $output = *"userfaultfd: start as root, give access to /dev/userfaultfd, or set vm.unprivileged_userfaultfd to 1: "* ]]
+}
+
 @test "sandbox: --sandbox-report tells the lists, with reasons" {
 	[ -d "$golden" ] || skip "there are no lists for $(uname -m) yet"
 	for applet in $(configurations | cut -d ' ' -f 3 | uniq); do

@@ -2,6 +2,7 @@
 //
 // Plays a front-end profile against a back-end.
 
+#include "tests/frontend/postcopy.h"
 #include "tests/frontend/track.h"
 
 #include <errno.h>
@@ -243,9 +244,9 @@ int vm_do(struct vm *vm, enum vm_step step)
 			       ? acked(frontend_set_status(frontend, 0))
 			       : 0;
 	case STEP_MEM_TABLE:
-		return set_mem_table(vm);
+		return vm->options.postcopy ? vm_share_later(vm) : set_mem_table(vm);
 	case STEP_ADD_REGIONS:
-		return add_regions(vm);
+		return vm->options.postcopy ? vm_share_later(vm) : add_regions(vm);
 	case STEP_INFLIGHT:
 		return vm_share_inflight(vm);
 	case STEP_LOG:
@@ -355,6 +356,7 @@ int vm_connect(struct vm *vm, const char *path, const struct vm_options *options
 	vm->backend_fd = -1;
 	vm->inflight_fd = -1;
 	vm->log_fd = -1;
+	vm->userfault_fd = -1;
 	vm->frontend.fd = -1;
 	if (vm->options.queues > VM_QUEUES || vm->options.regions > VM_MEMORY_REGIONS)
 		return -EINVAL;
@@ -397,7 +399,10 @@ int vm_start(struct vm *vm, const char *path, const struct vm_options *options)
 
 	if (error)
 		return error;
-	error = vm_run(vm);
+	if (vm->options.postcopy)
+		error = vm_listen(vm);
+	if (!error)
+		error = vm_run(vm);
 	if (error)
 		vm_close(vm);
 	return error;
@@ -445,6 +450,7 @@ void vm_close(struct vm *vm)
 	close_fd(&vm->backend_fd);
 	close_fd(&vm->inflight_fd);
 	close_fd(&vm->log_fd);
+	close_fd(&vm->userfault_fd);
 	while (vm->queues)
 		vm_ring_free(&vm->rings[--vm->queues]);
 	vm_memory_free(&vm->memory);

@@ -41,6 +41,7 @@ struct vm_options {
 	int timeout_ms;		/* 10000: of each message and each request of a vm_disk */
 	bool lenient;		/* as in struct frontend */
 	bool accept;		/* the back-end calls us */
+	bool postcopy;		/* the memory comes later, as postcopy.h has it */
 };
 
 struct vm {
@@ -65,6 +66,9 @@ struct vm {
 	int inflight_fd;	     /* or -1 */
 	int log_fd;	  /* the dirty log, a bit for each 4 KiB of the guest's addresses, or -1 */
 	uint64_t log_len; /* bytes */
+
+	int userfault_fd;			 /* the back-end's, for postcopy, or -1 */
+	uint64_t bases_there[VM_MEMORY_REGIONS]; /* where it has mapped the regions then */
 
 	enum vm_step step;
 };

@@ -54,7 +54,7 @@ struct input {
 extern const struct input socket_inputs[], fd_inputs[], state_inputs[], device_inputs[],
 	notify_inputs[], memory_inputs[], setup_inputs[], chain_inputs[], indirect_inputs[],
 	ring_inputs[], packed_inputs[], inflight_inputs[], blk_inputs[], disk_inputs[],
-	rng_inputs[], console_inputs[];
+	rng_inputs[], console_inputs[], postcopy_inputs[];
 
 /* ---- target.c: the back-end's process ---- */
 

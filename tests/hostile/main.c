@@ -20,9 +20,10 @@ static const char usage[] =
 	"  --folder   for the disk image; its file system must know O_DIRECT for direct [build]\n";
 
 static const struct input *const inputs[] = {
-	socket_inputs, fd_inputs,	state_inputs,	notify_inputs, memory_inputs, setup_inputs,
-	chain_inputs,  indirect_inputs, ring_inputs,	blk_inputs,    disk_inputs,   rng_inputs,
-	packed_inputs, inflight_inputs, console_inputs, device_inputs,
+	socket_inputs, fd_inputs,	state_inputs,	 notify_inputs,	  memory_inputs,
+	setup_inputs,  chain_inputs,	indirect_inputs, ring_inputs,	  blk_inputs,
+	disk_inputs,   rng_inputs,	packed_inputs,	 inflight_inputs, console_inputs,
+	device_inputs, postcopy_inputs,
 };
 
 static struct target target;

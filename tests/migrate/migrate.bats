@@ -21,7 +21,7 @@ setup() {
 	image=$folder/disk.img
 	cp "$BATS_FILE_TMPDIR/known" "$image"
 	qemus=() backends=()
-	backend_options=(--lock-handover)
+	postcopy=''
 }
 
 teardown() {
@@ -44,7 +44,7 @@ open_place() { # N DEVICE-PROPERTIES
 }
 
 close_place() { # N
-	"$BATS_TEST_DIRNAME/monitor" "$folder/$1.monitor" quit || true
+	tell "$1" quit || true
 	wait "${qemus[$1]}" || true
 	unset "qemus[$1]"
 	backend_pid=${backends[$1]}
@@ -57,8 +57,12 @@ said() { # N TEXT
 	grep -q "$2" "$folder/$1.guest.log"
 }
 
+has_begun() { # N
+	tell "$1" 'info migrate' | grep -qi 'status:.*active'
+}
+
 migrated() { # N
-	"$BATS_TEST_DIRNAME/monitor" "$folder/$1.monitor" 'info migrate' | grep -qi 'status:.*completed'
+	tell "$1" 'info migrate' | grep -qi 'status:.*completed'
 }
 
 until_true() { # COMMAND...
@@ -70,19 +74,34 @@ until_true() { # COMMAND...
 	done
 }
 
+tell() { # N COMMAND...
+	"$BATS_TEST_DIRNAME/monitor" "$folder/$1.monitor" "${@:2}"
+}
+
 # From the place N to the next one, slowly enough for the guest to do much meanwhile.
 move() { # N DEVICE-PROPERTIES
-	local to=$folder/$(($1 + 1))
-	open_place $(($1 + 1)) "$2"
-	"$BATS_TEST_DIRNAME/monitor" "$folder/$1.monitor" 'migrate_set_parameter max-bandwidth 100M' "migrate -d unix:$to.migration"
-	until_true migrated "$1" || "$BATS_TEST_DIRNAME/monitor" "$folder/$1.monitor" 'info migrate' >&2
+	local to=$(($1 + 1)) speed=100M
+	open_place "$to" "$2"
+	if [ -n "$postcopy" ]; then # so slowly that most of its memory comes while it runs there
+		speed=20M
+		tell "$to" 'migrate_set_capability postcopy-ram on'
+		tell "$1" 'migrate_set_capability postcopy-ram on' 'migrate_set_parameter max-postcopy-bandwidth 50M'
+	fi
+	tell "$1" "migrate_set_parameter max-bandwidth $speed" "migrate -d unix:$folder/$to.migration"
+	if [ -n "$postcopy" ]; then
+		until_true has_begun "$1"
+		tell "$1" migrate_start_postcopy
+	fi
+	until_true migrated "$1" || tell "$1" 'info migrate' >&2
 	migrated "$1"
-	until_true said $(($1 + 1)) 'round'
+	until_true said "$to" 'round'
+	[ -z "$postcopy" ] || until_true grep 'POSTCOPY_END: .*: 0$' "$folder/$to.log"
 	close_place "$1"
 }
 
-travel() { # DEVICE-PROPERTIES
+travel() { # DEVICE-PROPERTIES BACKEND-OPTION...
 	local last=${MIGRATIONS:-3}
+	backend_options=(--lock-handover "${@:2}")
 	open_place 0 "$1"
 	until_true said 0 'round 2'
 	for ((n = 0; n < last; n++)); do
@@ -108,6 +127,10 @@ close_backend() { # N
 }
 
 @test "migrate: a guest that reads and writes, packed rings" {
-	backend_options+=(--packed=on)
-	travel ,packed=on
+	travel ,packed=on --packed=on
+}
+
+@test "migrate: a guest whose memory comes after it" {
+	postcopy=yes
+	travel ,packed=off --postcopy=on --log-level=debug
 }

@@ -4,6 +4,7 @@
 // would like to do.
 
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <linux/falloc.h>
 #include <linux/sched.h>
 #include <sched.h>
@@ -121,6 +122,8 @@ static const struct wish wishes[] = {
 	CALL_NUMBER(EVERY, "pidfd_getfd", PIDFD_GETFD, 0, 0, 0),
 	CALL(EVERY, "", memfd_create, AT("x"), 0),
 	CALL(EVERY, "", userfaultfd, 0),
+	CALL(EVERY, "UFFDIO_COPY", ioctl, RULE_USERFAULT_FD, UFFDIO_COPY, AT(memory)),
+	CALL(WORKER, "UFFDIO_REGISTER by a worker", ioctl, RULE_USERFAULT_FD, UFFDIO_REGISTER, AT(memory)),
 	CALL(EVERY, "", bpf, 0, AT(memory), 32),
 	CALL(EVERY, "", keyctl, 0),
 	CALL(EVERY, "CLONE_NEWUSER", unshare, CLONE_NEWUSER),

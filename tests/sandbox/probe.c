@@ -112,6 +112,8 @@ u64 fd_or_value(const struct probed *probed, u64 value)
 		return (u32)probed->fds.device;
 	case RULE_LISTENER_FD:
 		return (u32)probed->fds.listener;
+	case RULE_USERFAULT_FD:
+		return (u32)probed->fds.userfault;
 	case RULE_OWN_PID:
 		return (u32)program_pid;
 	default:

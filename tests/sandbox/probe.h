@@ -17,7 +17,7 @@ enum { CALLS = 1024, ARGUMENTS = 6, X32_BIT = 0x40000000 };
 struct probed {
 	const struct sandbox_filter *filter;
 	struct sandbox *sandbox;
-	struct sandbox_table tables[2];
+	struct sandbox_table tables[3];
 	size_t table_count;
 	struct sandbox_fds fds;
 };
