@@ -87,7 +87,8 @@ move() { # N DEVICE-PROPERTIES
 		tell "$to" 'migrate_set_capability postcopy-ram on'
 		tell "$1" 'migrate_set_capability postcopy-ram on' 'migrate_set_parameter max-postcopy-bandwidth 50M'
 	fi
-	tell "$1" "migrate_set_parameter max-bandwidth $speed" "migrate -d unix:$folder/$to.migration"
+	# a pause that is long enough for a host that is busy to come to an end
+	tell "$1" "migrate_set_parameter max-bandwidth $speed" 'migrate_set_parameter downtime-limit 2000' "migrate -d unix:$folder/$to.migration"
 	if [ -n "$postcopy" ]; then
 		until_true has_begun "$1"
 		tell "$1" migrate_start_postcopy
