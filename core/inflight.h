@@ -68,13 +68,11 @@ void inflight_split_done(struct inflight *inflight, u16 head);
 void inflight_split_commit(struct inflight *inflight, u16 used_idx);
 
 // The packed layout. As above; *used and *wrap are the place of the next used descriptor, which a region from another process
-// knows better, and which has *descs descriptors in flight behind it.
+// knows better. *descs descriptors are in flight, if the region comes from another process behind that place.
 must_check int inflight_packed_start(struct inflight *inflight, u16 num,
 				     const struct pvirtq_desc *ring, u16 *used, bool *wrap,
 				     u16 *descs, bool *recovered);
-// True if a chain of `count` descriptors has room, which it has unless the driver makes more available than the ring holds.
-bool inflight_packed_has_room(const struct inflight *inflight, u16 count);
-// A chain of `count` descriptors, which has room, is taken: its entry.
+// A chain is taken: its entry. No more than num descriptors are in flight with its `count`.
 u16 inflight_packed_take(struct inflight *inflight, const struct pvirtq_desc *descs, u16 count);
 void inflight_packed_done(struct inflight *inflight, u16 entry);
 // Before and after the driver is told of all that were answered.

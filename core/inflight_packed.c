@@ -139,7 +139,7 @@ static int find_free(struct inflight *inflight)
 }
 
 // Follows a chain that was left through its entries.
-static int find_chain(struct inflight *inflight, u16 head, u16 *descs)
+static int find_chain(struct inflight *inflight, u16 head)
 {
 	const struct inflight_packed_desc *desc = region_of(inflight)->desc;
 	u16 num = region_get(desc[head].num), last = region_get(desc[head].last), at = head;
@@ -157,7 +157,6 @@ static int find_chain(struct inflight *inflight, u16 head, u16 *descs)
 	}
 	if (at != last)
 		return distrust("a chain does not end in its last entry", last);
-	*descs = (u16)(*descs + num);
 	inflight_add_left(inflight, region_get(desc[head].counter), head, last);
 	return 0;
 }
@@ -182,7 +181,7 @@ static void note_last_entries(struct inflight *inflight)
 		inflight->last[inflight->left[i].entry] = inflight->left[i].last;
 }
 
-static int recover(struct inflight *inflight, const struct pvirtq_desc *ring, u16 *descs)
+static int recover(struct inflight *inflight, const struct pvirtq_desc *ring)
 {
 	int error = settle_last_batch(inflight, ring);
 
@@ -191,7 +190,7 @@ static int recover(struct inflight *inflight, const struct pvirtq_desc *ring, u1
 	for (u16 i = 0; !error && i < inflight->num; i++)
 		if (inflight->last[i] == ENTRY_UNKNOWN &&
 		    region_get(region_of(inflight)->desc[i].inflight) == 1)
-			error = find_chain(inflight, i, descs);
+			error = find_chain(inflight, i);
 	if (error)
 		return error;
 	link_free(inflight);
@@ -199,6 +198,15 @@ static int recover(struct inflight *inflight, const struct pvirtq_desc *ring, u1
 	inflight_sort_left(inflight);
 	settle(inflight, inflight->used, inflight->used_wrap);
 	return 0;
+}
+
+static u16 count_taken(const struct inflight *inflight)
+{
+	u16 count = inflight->num;
+
+	for (u16 at = inflight->free_head; at < inflight->num; at = inflight->next[at])
+		count--;
+	return count;
 }
 
 int inflight_packed_start(struct inflight *inflight, u16 num, const struct pvirtq_desc *ring,
@@ -213,6 +221,7 @@ int inflight_packed_start(struct inflight *inflight, u16 num, const struct pvirt
 	if (inflight->len < inflight_len(num))
 		return -EINVAL; // said by who cannot start the ring for it
 	if (!fresh && inflight->num == num && inflight->packed) {
+		*descs = count_taken(inflight);
 		settle(inflight, *used, *wrap);
 		return 0;
 	}
@@ -227,10 +236,11 @@ int inflight_packed_start(struct inflight *inflight, u16 num, const struct pvirt
 		forget_all(inflight, *used, *wrap);
 		return 0;
 	}
-	known = recover(inflight, ring, descs);
+	known = recover(inflight, ring);
 	if (known < 0)
 		return known;
 	*recovered = true;
+	*descs = count_taken(inflight);
 	*used = inflight->used;
 	*wrap = inflight->used_wrap;
 	return 0;
@@ -255,21 +265,8 @@ u16 inflight_packed_load(const struct inflight *inflight, u16 entry, struct pvir
 
 // ---- while the ring runs ----
 
-bool inflight_packed_has_room(const struct inflight *inflight, u16 count)
+static void keep_desc(struct inflight_packed_desc *kept, const struct pvirtq_desc *desc)
 {
-	u16 at = inflight->free_head;
-
-	while (count > 0 && at < inflight->num) {
-		at = inflight->next[at];
-		count--;
-	}
-	return count == 0;
-}
-
-static void keep_desc(const struct inflight *inflight, u16 entry, const struct pvirtq_desc *desc)
-{
-	struct inflight_packed_desc *kept = &region_of(inflight)->desc[entry];
-
 	region_set(kept->addr, le64_get(desc->addr));
 	region_set(kept->len, le32_get(desc->len));
 	region_set(kept->flags, le16_get(desc->flags));
@@ -279,20 +276,21 @@ static void keep_desc(const struct inflight *inflight, u16 entry, const struct p
 
 u16 inflight_packed_take(struct inflight *inflight, const struct pvirtq_desc *descs, u16 count)
 {
+	struct inflight_packed_desc *kept = region_of(inflight)->desc;
+	const u16 *next = inflight->next;
 	u16 head = inflight->free_head, at = head, last = head;
-	struct inflight_packed_desc *kept = &region_of(inflight)->desc[head];
 
 	crash_point();
-	region_set(kept->counter, inflight->counter++);
-	region_set(kept->num, count);
-	region_set(kept->inflight, 1);
+	region_set(kept[head].counter, inflight->counter++);
+	region_set(kept[head].num, count);
+	region_set(kept[head].inflight, 1);
 	crash_point();
 	for (u16 i = 0; i < count; i++) {
-		keep_desc(inflight, at, &descs[i]);
+		keep_desc(&kept[at], &descs[i]);
 		last = at;
-		at = inflight->next[at];
+		at = next[at];
 	}
-	region_set(kept->last, last);
+	region_set(kept[head].last, last);
 	crash_point();
 	inflight->last[head] = last;
 	inflight->free_head = at;
@@ -307,18 +305,18 @@ void inflight_packed_done(struct inflight *inflight, u16 entry)
 
 void inflight_packed_link(struct inflight *inflight, u16 used, bool wrap)
 {
-	u16 old_head = inflight->free_head;
+	u16 old_head = inflight->free_head, head = old_head;
 
 	crash_point();
 	for (u16 i = 0; i < inflight->batch_count; i++) {
 		u16 entry = inflight->batch[i];
 
-		set_next(inflight, inflight->last[entry], inflight->free_head);
-		inflight->free_head = entry;
+		set_next(inflight, inflight->last[entry], head);
+		head = entry;
 		crash_point();
 	}
-	store_free(inflight,
-		   (struct inflight_free){.head = inflight->free_head, .old_head = old_head});
+	inflight->free_head = head;
+	store_free(inflight, (struct inflight_free){.head = head, .old_head = old_head});
 	store_used(inflight, (struct inflight_used){.idx = used,
 						    .old_idx = inflight->used,
 						    .wrap = wrap,
@@ -329,9 +327,11 @@ void inflight_packed_link(struct inflight *inflight, u16 used, bool wrap)
 
 void inflight_packed_commit(struct inflight *inflight)
 {
+	struct inflight_packed_desc *kept = region_of(inflight)->desc;
+
 	crash_point();
 	for (u16 i = 0; i < inflight->batch_count; i++) {
-		region_set(region_of(inflight)->desc[inflight->batch[i]].inflight, 0);
+		region_set(kept[inflight->batch[i]].inflight, 0);
 		crash_point();
 	}
 	inflight->batch_count = 0;

@@ -63,9 +63,14 @@ enum { PVIRTQ_DESC_F_AVAIL = 1 << 7, PVIRTQ_DESC_F_USED = 1 << 15 };
 
 struct pvirtq_desc {
 	le64 addr;
-	le32 len;
-	le16 id;
-	le16 flags;
+	union {
+		struct {
+			le32 len;
+			le16 id;
+			le16 flags;
+		};
+		u64 rest; // all three in one load or store
+	};
 };
 
 // 2.8.14 "Event Suppression Structure Format"

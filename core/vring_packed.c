@@ -4,22 +4,20 @@
 #include "core/crash_point.h"
 #include "core/vring_layout.h"
 
+// The flags come first: by those of a chain's first descriptor the rest counts.
 static struct pvirtq_desc load_desc(const struct pvirtq_desc *shared)
 {
-	return (struct pvirtq_desc){
-		.addr.raw = __atomic_load_n(&shared->addr.raw, __ATOMIC_RELAXED),
-		.len.raw = __atomic_load_n(&shared->len.raw, __ATOMIC_RELAXED),
-		.id.raw = __atomic_load_n(&shared->id.raw, __ATOMIC_RELAXED),
-		.flags.raw = __atomic_load_n(&shared->flags.raw, __ATOMIC_RELAXED),
-	};
+	struct pvirtq_desc desc = {.rest = __atomic_load_n(&shared->rest, __ATOMIC_ACQUIRE)};
+
+	desc.addr.raw = __atomic_load_n(&shared->addr.raw, __ATOMIC_RELAXED);
+	return desc;
 }
 
 // 2.8.1 "Driver and Device Ring Wrap Counters"
 static bool is_available(const struct vring *vring, u16 flags)
 {
-	bool avail = flags & PVIRTQ_DESC_F_AVAIL, used = flags & PVIRTQ_DESC_F_USED;
-
-	return avail == vring->avail_wrap && used != vring->avail_wrap;
+	return (flags & (PVIRTQ_DESC_F_AVAIL | PVIRTQ_DESC_F_USED)) ==
+	       (vring->avail_wrap ? PVIRTQ_DESC_F_AVAIL : PVIRTQ_DESC_F_USED);
 }
 
 static void advance(u16 *index, bool *wrap, u16 by, u16 num)
@@ -37,23 +35,35 @@ static void advance(u16 *index, bool *wrap, u16 by, u16 num)
 // available; -EPROTO and the ring is broken.
 static int copy_chain(struct vring *vring)
 {
-	u16 at = vring->last_avail;
-	u16 flags = le16_load_acquire(&vring->ring[at].flags);
+	u16 at = vring->last_avail, count = 1;
+	struct pvirtq_desc desc = load_desc(&vring->ring[at]);
 
-	if (!is_available(vring, flags))
+	if (!is_available(vring, le16_get(desc.flags)))
 		return 0;
-	for (u16 count = 0; count < vring->num; count++) {
-		struct pvirtq_desc *desc = &vring->chain_descs[count];
-
-		*desc = load_desc(&vring->ring[at]);
-		if (count == 0)
-			desc->flags = le16_of(flags);
-		if (!(le16_get(desc->flags) & VIRTQ_DESC_F_NEXT))
-			return count + 1;
+	vring->chain_descs[0] = desc;
+	while (le16_get(desc.flags) & VIRTQ_DESC_F_NEXT) {
+		if (count == vring->num) {
+			vring_break(vring, "descriptor chain is longer than %u", vring->num);
+			return -EPROTO;
+		}
 		at = at + 1 == vring->num ? 0 : (u16)(at + 1);
+		desc = load_desc(&vring->ring[at]);
+		vring->chain_descs[count++] = desc;
 	}
-	vring_break(vring, "descriptor chain is longer than %u", vring->num);
-	return -EPROTO;
+	return count;
+}
+
+// 2.8.21 "Supplying Buffers to The Device": a driver takes free entries, so those in flight are no more than the ring has. If it
+// has not waited to be told of those that are used, it is told now: what breaks a ring does not depend on when that is.
+static bool has_room(struct vring *vring, u16 descs)
+{
+	if (likely(vring->taken_descs + descs <= vring->num))
+		return true;
+	vring_publish(vring);
+	if (vring->taken_descs + descs <= vring->num)
+		return true;
+	vring_break(vring, "more is available than the ring's %u entries", vring->num);
+	return false;
 }
 
 static int add_desc(struct vring *vring, struct chain *chain, const struct pvirtq_desc *desc)
@@ -85,8 +95,9 @@ static int add_indirect(struct vring *vring, struct chain *chain, const struct p
 // Collects the buffers of the descriptors that were copied. As vring_add_buffer.
 static int add_descs(struct vring *vring, struct chain *chain)
 {
-	for (u16 i = 0; i < chain->descs; i++) {
-		const struct pvirtq_desc *desc = &vring->chain_descs[i];
+	const struct pvirtq_desc *desc = vring->chain_descs, *end = desc + chain->descs;
+
+	for (; desc < end; desc++) {
 		int error = le16_get(desc->flags) & VIRTQ_DESC_F_INDIRECT
 				    ? add_indirect(vring, chain, desc)
 				    : add_desc(vring, chain, desc);
@@ -131,16 +142,6 @@ static struct chain *take_left(struct vring *vring, u16 entry, bool *refused)
 	return chain;
 }
 
-static bool track(struct vring *vring, struct chain *chain)
-{
-	if (!inflight_packed_has_room(&vring->inflight, chain->descs)) {
-		vring_break(vring, "more is available than the ring's %u entries", vring->num);
-		return false;
-	}
-	chain->entry = inflight_packed_take(&vring->inflight, vring->chain_descs, chain->descs);
-	return true;
-}
-
 struct chain *vring_packed_take(struct vring *vring, bool *refused)
 {
 	const struct inflight_chain *left = inflight_next_left(&vring->inflight);
@@ -150,7 +151,7 @@ struct chain *vring_packed_take(struct vring *vring, bool *refused)
 	if (unlikely(left))
 		return take_left(vring, left->entry, refused);
 	descs = copy_chain(vring);
-	if (descs <= 0)
+	if (descs <= 0 || !has_room(vring, (u16)descs))
 		return NULL;
 	chain = begin(vring, (u16)descs);
 	if (!chain)
@@ -158,11 +159,11 @@ struct chain *vring_packed_take(struct vring *vring, bool *refused)
 	chain = vring_taken(vring, chain, add_descs(vring, chain), refused);
 	if (!chain)
 		return NULL;
-	if (unlikely(vring->inflight.region) && !track(vring, chain)) {
-		chain_release(&vring->pool, chain);
-		return NULL;
-	}
-	advance(&vring->last_avail, &vring->avail_wrap, chain->descs, vring->num);
+	if (vring->inflight.region)
+		chain->entry =
+			inflight_packed_take(&vring->inflight, vring->chain_descs, (u16)descs);
+	vring->taken_descs += (unsigned)descs;
+	advance(&vring->last_avail, &vring->avail_wrap, (u16)descs, vring->num);
 	return chain;
 }
 
@@ -173,29 +174,34 @@ static u16 used_flags(const struct vring *vring, u32 written)
 	return written > 0 ? flags | VIRTQ_DESC_F_WRITE : flags;
 }
 
-// The driver looks at the first descriptor of a batch before it looks at the next, so that one's flags are stored last.
+// 2.8.2 "Rings: Descriptor Ring": a used descriptor has no address.
+static void store_used(struct vring *vring, u16 at, u64 rest)
+{
+	__atomic_store_n(&vring->ring[at].rest, rest, __ATOMIC_RELEASE);
+	vring_log_host(vring, &vring->ring[at], sizeof(vring->ring[at]));
+}
+
+// The driver looks at the first descriptor of a batch before it looks at the next, so that one is stored last.
 void vring_packed_answer(struct vring *vring, const struct chain *chain, u32 written)
 {
-	struct pvirtq_desc *desc = &vring->ring[vring->used_next];
-	u16 flags = used_flags(vring, written);
+	const struct pvirtq_desc used = {.len = le32_of(written),
+					 .id = le16_of(chain->head),
+					 .flags = le16_of(used_flags(vring, written))};
 
-	desc->id = le16_of(chain->head);
-	desc->len = le32_of(written);
 	if (vring->batch_descs == 0) {
 		vring->batch_first = vring->used_next;
-		vring->batch_flags = flags;
+		vring->batch_rest = used.rest;
 	} else {
-		le16_store_release(&desc->flags, flags);
+		store_used(vring, vring->used_next, used.rest);
 	}
-	vring_log_host(vring, desc, sizeof(*desc));
-	vring->batch_descs = (u16)(vring->batch_descs + chain->descs);
+	vring->batch_descs += chain->descs;
 	advance(&vring->used_next, &vring->used_wrap, chain->descs, vring->num);
-	if (unlikely(vring->inflight.region))
+	if (vring->inflight.region)
 		inflight_packed_done(&vring->inflight, chain->entry);
 }
 
 // 2.8.14 "Event Suppression Structure Format": has the driver asked to be told of the batch?
-static bool driver_wants_call(const struct vring *vring, u16 descs)
+static bool driver_wants_call(const struct vring *vring, unsigned descs)
 {
 	u16 flags, off_wrap, event;
 
@@ -213,19 +219,18 @@ static bool driver_wants_call(const struct vring *vring, u16 descs)
 
 bool vring_packed_show(struct vring *vring)
 {
-	struct pvirtq_desc *first = &vring->ring[vring->batch_first];
-	u16 descs = vring->batch_descs;
+	unsigned descs = vring->batch_descs;
 
 	if (descs == 0)
 		return false;
-	if (unlikely(vring->inflight.region))
+	if (vring->inflight.region)
 		inflight_packed_link(&vring->inflight, vring->used_next, vring->used_wrap);
 	crash_point();
-	le16_store_release(&first->flags, vring->batch_flags);
+	store_used(vring, vring->batch_first, vring->batch_rest);
 	vring->batch_descs = 0;
-	if (unlikely(vring->inflight.region))
+	vring->taken_descs -= descs;
+	if (vring->inflight.region)
 		inflight_packed_commit(&vring->inflight);
-	vring_log_host(vring, first, sizeof(*first));
 	return vring->call_fd >= 0 && driver_wants_call(vring, descs);
 }
 
@@ -295,6 +300,7 @@ int vring_packed_place(struct vring *vring, const struct vring_layout *layout)
 		error = inflight_packed_start(&vring->inflight, vring->num, vring->ring,
 					      &vring->used_next, &vring->used_wrap, &descs,
 					      &recovered);
+	vring->taken_descs = descs;
 	if (recovered) {
 		vring->last_avail = vring->used_next;
 		vring->avail_wrap = vring->used_wrap;

@@ -46,9 +46,10 @@ struct vring {
 	u16 used_next;	    // the next used entry to fill
 	u16 used_published; // split: what the driver has been told
 	u16 batch_first;    // packed: the used descriptor that is told last
-	u16 batch_flags;    // packed: that one's flags
-	u16 batch_descs;    // packed: entries that the driver has not been told of
 	bool avail_wrap, used_wrap;
+	unsigned taken_descs; // packed: entries taken, and not yet told to the driver as used
+	unsigned batch_descs; // packed: those of them that are answered
+	u64 batch_rest;	      // packed: what goes to batch_first
 
 	// what was negotiated, and chosen
 	bool packed, event_idx, indirect;

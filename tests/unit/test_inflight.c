@@ -352,6 +352,24 @@ TEST(split_ring_with_more_available_than_its_entries_breaks)
 	assert_int_equal(ring.vring.inflight.batch_count, SIZE);
 }
 
+// What the process before has left counts too.
+TEST(packed_ring_with_more_available_than_its_entries_breaks)
+{
+	unit_ring_add(&ring, 1, 1);
+	unit_ring_pop(&ring);
+	die();
+	unit_ring_pop(&ring);
+	for (unsigned i = 0; i < SIZE - 2; i++) {
+		unit_ring_add(&ring, 1, 0);
+		unit_ring_pop(&ring);
+	}
+	expect_empty();
+	ring.driver.free_count = 1; // as if it had been told of one that is used
+	unit_ring_add(&ring, 1, 0);
+	assert_null(vring_pop(&ring.vring));
+	assert_true(ring.vring.broken);
+}
+
 TEST(packed_ring_that_breaks_on_its_region_keeps_its_base)
 {
 	PACKED_REGION->used_idx = 255;
@@ -376,6 +394,8 @@ int main(void)
 		RUN_WITH(setup_split, split_region_with_nonsense_breaks_the_ring, teardown),
 		RUN_WITH(setup_split, batch_list_that_loops_ends, teardown),
 		RUN_WITH(setup_split, split_ring_with_more_available_than_its_entries_breaks,
+			 teardown),
+		RUN_WITH(setup_packed, packed_ring_with_more_available_than_its_entries_breaks,
 			 teardown),
 		RUN_WITH(setup_packed, packed_region_with_nonsense_breaks_the_ring, teardown),
 		RUN_WITH(setup_packed, packed_ring_that_breaks_on_its_region_keeps_its_base,

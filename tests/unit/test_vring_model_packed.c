@@ -20,7 +20,8 @@ static struct chain *in_flight[MOST_IN_FLIGHT];
 static unsigned in_flight_count;
 static u16 used; // what the device fills next
 static bool used_wrap;
-static u16 hidden, hidden_flags; // the first used descriptor that the driver has not been told of
+static u16 hidden; // where the first used descriptor goes that the driver has not been told of
+static struct vm_packed_desc hidden_desc;
 static bool any_hidden;
 static u64 features, verdicts[MODEL_BROKEN + 1];
 static u64 table_addr;
@@ -98,7 +99,7 @@ static unsigned free_descs(void)
 
 	for (unsigned i = 0; i < in_flight_count; i++)
 		taken += model.in_flight[in_flight[i]->head];
-	return taken < ring.driver.size ? ring.driver.size - taken : 0;
+	return ring.driver.size - taken;
 }
 
 static void offer(void)
@@ -145,33 +146,41 @@ static void restart(void)
 
 // ---- the comparison ----
 
-// 2.8.1, 2.8.2: a used descriptor as the device writes it. The first of a batch shows all of it, so its flags come last.
+// 2.8.1, 2.8.2: a used descriptor as the device writes it. The first of a batch shows all of it, so it comes last.
 static void use(u16 id, u32 len)
 {
-	struct vm_packed_desc *desc = &model.desc[used];
 	unsigned flags = (used_wrap ? VM_PACKED_F_AVAIL | VM_PACKED_F_USED : 0u) |
 			 (len > 0 ? VM_DESC_F_WRITE : 0u);
+	struct vm_packed_desc desc = {.addr = model.desc[used].addr,
+				      .len = htole32(len),
+				      .id = htole16(id),
+				      .flags = htole16((u16)flags)};
 
-	desc->id = htole16(id);
-	desc->len = htole32(len);
 	if (any_hidden) {
-		desc->flags = htole16((u16)flags);
+		model.desc[used] = desc;
 	} else {
 		any_hidden = true;
 		hidden = used;
-		hidden_flags = htole16((u16)flags);
+		hidden_desc = desc;
 	}
+	model.untold += model.in_flight[id];
 	used_wrap ^= used + model.in_flight[id] >= model.size;
 	used = (u16)((used + model.in_flight[id]) % model.size);
 	model.in_flight[id] = 0;
 }
 
+static void tell(void)
+{
+	if (any_hidden)
+		model.desc[hidden] = hidden_desc;
+	any_hidden = false;
+	model.untold = 0;
+}
+
 static void expect_ring(void)
 {
 	vring_publish(&ring.vring);
-	if (any_hidden)
-		model.desc[hidden].flags = hidden_flags;
-	any_hidden = false;
+	tell();
 	assert_memory_equal(ring.driver.packed_desc, model.desc, model.size * sizeof(*model.desc));
 }
 
@@ -238,6 +247,8 @@ static enum model_verdict next_verdict(unsigned *refused)
 	for (*refused = 0;; ++*refused) {
 		verdict = vring_model_packed(&model, &expected);
 		verdicts[verdict]++;
+		if (model.tell)
+			tell();
 		if (verdict != MODEL_REFUSED)
 			return verdict;
 		use(expected.head, 0);

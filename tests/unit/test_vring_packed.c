@@ -360,6 +360,44 @@ TEST(buffer_id_that_is_in_flight_breaks_the_ring)
 	unit_ring_close(&ring);
 }
 
+// The driver takes entries for free that it has not been told of.
+static void add_over_others(unsigned count)
+{
+	ring.driver.free_count = ring.driver.size;
+	add(count);
+}
+
+TEST(chains_in_flight_with_more_entries_than_the_ring_break_it)
+{
+	struct chain *chain;
+
+	unit_ring_open(&ring, 5, PACKED, 0);
+	add(3);
+	chain = unit_ring_pop(&ring);
+	add_over_others(3);
+	assert_null(vring_pop(&ring.vring));
+	assert_int_equal(ring.vring.state, VRING_BROKEN);
+	assert_int_equal(unit_ring_errors(&ring), 1);
+	vring_push(&ring.vring, chain, 0);
+	unit_ring_close(&ring);
+}
+
+TEST(entries_that_are_answered_do_not_count_as_in_flight)
+{
+	u16 id;
+
+	unit_ring_open(&ring, 5, PACKED, 0);
+	id = add(3);
+	vring_push(&ring.vring, unit_ring_pop(&ring), 7);
+	expect_nothing_used();
+	add_over_others(2);
+	unit_ring_pop(&ring);
+	expect_nothing_used();
+	add_over_others(3);
+	unit_ring_pop(&ring);
+	expect_used(id, 7); // the driver was told to make room
+}
+
 TEST(readable_behind_writable_breaks_the_ring)
 {
 	unit_ring_open(&ring, 6, PACKED, 0);
@@ -422,9 +460,11 @@ int main(void)
 		RING_TEST(driver_need_not_kick_during_a_turn),
 		RING_TEST(driver_kicks_for_the_next_descriptor_with_event_idx),
 		RING_TEST(turn_that_ends_with_a_chain_just_shown_goes_on),
+		RING_TEST(entries_that_are_answered_do_not_count_as_in_flight),
 		RUN(endless_chain_breaks_the_ring),
 		RUN(buffer_id_beyond_the_ring_breaks_it),
 		RUN(buffer_id_that_is_in_flight_breaks_the_ring),
+		RUN(chains_in_flight_with_more_entries_than_the_ring_break_it),
 		RUN(readable_behind_writable_breaks_the_ring),
 		RUN(bad_indirect_tables_break_the_ring),
 		RUN(indirect_descriptor_with_a_next_breaks_the_ring),

@@ -50,6 +50,8 @@ struct vring_packed_model {
 	uint16_t next;
 	bool wrap;			 // 2.8.1 "Driver and Device Ring Wrap Counters"
 	uint16_t in_flight[VM_RING_MAX]; // descriptors of the chain of each buffer id
+	unsigned untold; // descriptors that are used, and the driver has not been told
+	bool tell;	 // it has to be now
 };
 
 // The same of a packed ring. What is refused is in flight, too.

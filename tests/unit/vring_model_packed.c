@@ -25,6 +25,18 @@ static uint16_t list_len(const struct vring_packed_model *model)
 	return 0;
 }
 
+// 2.8.21 "Supplying Buffers to The Device": of free entries. Those that the driver takes for free since they are used, before it
+// has been told, are free when it is.
+static bool has_room(struct vring_packed_model *model, uint16_t len)
+{
+	unsigned taken = len;
+
+	for (unsigned id = 0; id < model->size; id++)
+		taken += model->in_flight[id];
+	model->tell = taken + model->untold > model->size;
+	return taken <= model->size;
+}
+
 // 2.8.7 "Indirect Flag: Scatter-Gather Support", 2.8.19 "Driver Requirements: Indirect Descriptors"
 static enum model_verdict add_table(const struct vring_packed_model *model,
 				    const struct vm_packed_desc *desc, struct model_chain *chain)
@@ -76,10 +88,11 @@ enum model_verdict vring_model_packed(struct vring_packed_model *model, struct m
 
 	chain->readable_count = chain->writable_count = 0;
 	chain->len = 0;
+	model->tell = false;
 	if (!is_available(model))
 		return MODEL_EMPTY;
 	len = list_len(model);
-	if (len == 0) // P2
+	if (len == 0 || !has_room(model, len)) // P2, V17
 		return MODEL_BROKEN;
 	chain->head = le16toh(model->desc[(model->next + len - 1u) % model->size].id); // P6
 	if (chain->head >= model->size || model->in_flight[chain->head] > 0)	       // P3, P4
