@@ -66,9 +66,10 @@ $B/crash/vhost-multi: $(call objects,crash,$(SOURCES)) $B/crash/flags
 # ---- fuzz: libFuzzer on the core and the applets, on one thread (tests/fuzz/worker.c)
 
 FUZZ_TARGETS := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_LIBRARY := $(filter-out core/worker.c core/server.c applets/common.c seccomp/% jail/%,$(LIBRARY)) \
+FUZZ_LIBRARY := $(filter-out core/worker.c core/server.c core/log.c core/crash_point.c applets/common.c seccomp/% jail/%,$(LIBRARY)) \
 	$(filter-out tests/fuzz/fuzz_%,$(wildcard tests/fuzz/*.c)) tests/unit/echo.c tests/unit/unit.c
-FUZZ_WRAP := -Wl,--wrap=mmap,--wrap=munmap,--wrap=vring_pop,--wrap=vring_push,--wrap=inflight_split_commit,--wrap=inflight_packed_commit
+FUZZ_WRAP := -Wl,--wrap=mmap,--wrap=munmap,--wrap=clock_gettime,--wrap=getrandom,--wrap=sys_reserve,--wrap=sys_release,--wrap=vring_pop,--wrap=vring_push
+FUZZ_WRAP_inflight := -Wl,--wrap=vring_split_take,--wrap=vring_split_answer,--wrap=vring_split_show,--wrap=vring_packed_take,--wrap=vring_packed_answer,--wrap=vring_packed_show
 
 FUZZ_SHORT_SECONDS ?= 15
 FUZZ_SHORT_RUNS ?= 20000
@@ -89,7 +90,7 @@ fuzz-merge: $(FUZZ_TARGETS:%=$B/fuzz/fuzz-%) ## chooses the corpus in the tree a
 define fuzz_flavour
 $B/$(1)/fuzz-%: $B/$(1)/tests/fuzz/fuzz_%.o $(call objects,$(1),$(FUZZ_LIBRARY) $(FRONTEND))
 	$$(call say,LD,$$@)
-	$$Q$$(CC_$(1)) $$(CFLAGS_$(1)) -fsanitize=fuzzer $$(FUZZ_WRAP) $$(CFLAGS) -o $$@ $$^ $$(LDLIBS) -lcmocka
+	$$Q$$(CC_$(1)) $$(CFLAGS_$(1)) -fsanitize=fuzzer $$(FUZZ_WRAP) $$(FUZZ_WRAP_$$*) $$(CFLAGS) -o $$@ $$^ $$(LDLIBS) -lcmocka
 endef
 $(foreach f,fuzz coverage,$(eval $(call fuzz_flavour,$f)))
 # What counts as news to libFuzzer is what happens in the product, not in its driver.

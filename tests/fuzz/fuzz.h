@@ -18,13 +18,17 @@ struct fuzz_input {
 u8 fuzz_u8(struct fuzz_input *input);
 u16 fuzz_u16(struct fuzz_input *input);
 u32 fuzz_u32(struct fuzz_input *input);
-u64 fuzz_u64(struct fuzz_input *input);
 void fuzz_bytes(struct fuzz_input *input, void *bytes, size_t len);
 
 // ---- workers: worker_call runs the function at once, worker_start makes no thread ----
 
 // Turns the worker's loop until nothing is put off, but no more than a few times: a ring that is polled never rests.
 void fuzz_turn(struct worker *worker);
+
+// ---- what is the same in each run (tests/fuzz/steady.c). The linker leads the program's calls there ----
+
+// The clock begins anew with an input; each look at it takes it a step further.
+void fuzz_restart_clock(void);
 
 // ---- what is held. The linker leads the program's calls of mmap and munmap through here. ----
 

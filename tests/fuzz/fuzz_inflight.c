@@ -1,89 +1,202 @@
 // SPDX-License-Identifier: Apache-2.0
-// The region of chains in flight, unused or forged, and a ring over it whose process dies at any time. Of a region that nobody
-// has forged the next process must take up exactly what the driver has not been told of, in the order of old; from any other
-// it must go on so that the one after it believes what it finds.
+// The region of chains in flight, unused or forged, and a ring over it whose process dies at any of the core's crash points,
+// and the one after it, too. A model follows each chain that is taken, answered and told. The next process must take up
+// exactly what was taken and not told, in the order of old, and go on where the ring was left, unless
+//  - somebody else has written to the region since the process before has looked at it, or wrote counters near their end there;
+//  - the driver has written what only the device may: the used index, or the descriptor where the answers begin;
+//  - of a split ring: the driver has offered a head again before it was told of it, as the region has one place for each.
+// Then the process must go on so that the one after it believes what it finds, and with that one the model is exact again.
 #include <string.h>
 
 #include "core/inflight_region.h"
+#include "core/sys.h"
+#include "core/vring_layout.h"
+#include "tests/fuzz/region.h"
 #include "tests/fuzz/rings.h"
 
-enum { MOST_TAKEN = 2 * FUZZ_RING_MAX };
+enum {
+	COUNTERS_LEFT = 1 << 16, // more than an input has chains
+	AT_ONCE = 8,		 // beside the bits of enum fuzz_region_kind
+};
 
 // A chain that was taken and not told, in the order of taking.
 struct taken {
 	u16 head;
-	enum { LEFT, HELD, ANSWERED } state; // LEFT by the process before, to be taken up
-	unsigned place;			     // among those that were left
-	struct chain *chain;
+	enum { LEFT, TAKEN, ANSWERED } state; // LEFT by the process before, to be taken up
+	struct chain *held;		      // the device has it
+};
+
+// Where a ring is; a split one has no wrap counter.
+struct place {
+	u16 index;
+	bool wrap;
 };
 
 static struct device device;
 static struct fuzz_rings rings;
 static struct fuzz_ring *const ring = &rings.ring[0];
+static struct queue *const queue = &rings.ring[0].queue;
 static struct vring *const vring = &rings.ring[0].queue.vring;
 static u8 *region;
 static size_t region_len;
-static bool honest;    // nobody but the core has written to the region
-static bool scribbled; // somebody has since the process last looked at it
-static struct taken taken[MOST_TAKEN];
-static unsigned taken_count;
 static bool at_once; // the device answers chains as it takes them
 
-// ---- what the process knows ----
+static struct taken taken[FUZZ_RING_MAX];
+static unsigned taken_count;
+static struct place avail, used; // the next chain to take; the next answer to tell of
+static bool scribbled;		 // somebody else has written what this process has gone by
+static bool offered_again;	 // a head before it was told of, and chains are in flight since
+static bool taking, telling;	 // the core is at it
+static bool blurred;		 // whether it has told cannot be seen
+static bool born, exact, unused; // a new process: it finds what the model says; nothing
 
-// An answer may wait for those before it.
+// ---- the model ----
+
+static bool same(struct place a, struct place b)
+{
+	return a.index == b.index && a.wrap == b.wrap;
+}
+
+static struct place avail_now(void)
+{
+	return (struct place){vring->last_avail, vring->packed && vring->avail_wrap};
+}
+
+static struct place used_now(void)
+{
+	return (struct place){vring->packed ? vring->used_next : vring->used_published,
+			      vring->packed && vring->used_wrap};
+}
+
+static struct taken *find_taken(unsigned state, const u16 *head)
+{
+	for (unsigned i = 0; i < taken_count; i++)
+		if (taken[i].state == state && (!head || taken[i].head == *head))
+			return &taken[i];
+	return NULL;
+}
+
+static void add_taken(u16 head, unsigned state)
+{
+	assert(taken_count < ring->num);
+	taken[taken_count++] = (struct taken){.head = head, .state = state};
+}
+
 static void forget_told(void)
 {
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < taken_count; i++)
-		if (taken[i].state == LEFT && taken[i].place < vring->inflight.left_next)
-			taken[i].state = ANSWERED; // it was refused
-	if (deferred_is_queued(&vring->publish))
-		return;
-	for (unsigned i = 0; i < taken_count; i++)
-		if (taken[i].state != ANSWERED || vring->pool.chains[taken[i].head].in_flight)
+		if (taken[i].state != ANSWERED)
 			taken[kept++] = taken[i];
 	taken_count = kept;
+	if (kept == 0)
+		offered_again = false;
 }
 
-static struct taken *find_left(u16 head)
+// From here on there is no telling how many chains the driver believes there are.
+static void distrust_driver(void)
 {
-	for (unsigned i = 0; i < taken_count; i++)
-		if (taken[i].state == LEFT && taken[i].head == head)
-			return &taken[i];
-	return NULL;
-}
-
-// From here on there is no telling how many chains there are.
-static void distrust(void)
-{
-	honest = false;
 	ring->shown = UINT16_MAX;
-	ring->packed.bad = true;
+	ring->bad = true;
 }
 
-static struct taken *note_taken(struct chain *chain)
+// What was left is taken first, and what is new once.
+static void note_taken(const struct chain *chain, bool left)
 {
-	struct taken *note = find_left(chain->head);
+	struct taken *note = find_taken(LEFT, NULL);
+	u16 descs = vring->packed ? chain->descs : 1;
+	unsigned next = avail.index + descs;
 
-	if (!note) {
-		assert(taken_count < MOST_TAKEN);
-		note = &taken[taken_count++];
+	assert(!find_taken(TAKEN, &chain->head) && left == (note != NULL));
+	if (left) {
+		assert(scribbled || note->head == chain->head);
+		note->head = chain->head;
+		note->state = TAKEN;
+		return;
 	}
-	for (unsigned i = 0; i < taken_count; i++)
-		if (&taken[i] != note && taken[i].head == chain->head)
-			distrust(); // it was offered again before the driver was told of it
-	*note = (struct taken){.head = chain->head, .state = HELD, .chain = chain};
-	return note;
+	offered_again |= !vring->packed && find_taken(ANSWERED, &chain->head) != NULL;
+	add_taken(chain->head, TAKEN);
+	avail.wrap ^= vring->packed && next >= ring->num;
+	avail.index = (u16)(vring->packed ? next % ring->num : next);
 }
 
-static void answer(struct taken *note)
+typedef struct chain *take_function(struct vring *of, bool *refused);
+typedef void answer_function(struct vring *of, const struct chain *chain, u32 written);
+typedef bool show_function(struct vring *of);
+
+static struct chain *take(take_function *really, struct vring *of, bool *refused)
 {
-	note->state = ANSWERED;
-	vring_push(vring, note->chain, (u32)min_u64(chain_writable_len(note->chain), 7));
-	assert(vring->inflight.batch_count <= ring->num);
+	unsigned left = vring->inflight.left_next;
+	struct chain *chain;
+
+	assert(same(avail, avail_now()));
+	taking = left == vring->inflight.left_count;
+	chain = really(of, refused);
+	taking = false;
+	if (chain)
+		note_taken(chain, vring->inflight.left_next > left);
+	assert(same(avail, avail_now()));
+	return chain;
 }
+
+static void answer(answer_function *really, struct vring *of, const struct chain *chain,
+		   u32 written)
+{
+	struct taken *note = find_taken(TAKEN, &chain->head);
+
+	assert(note);
+	really(of, chain, written);
+	note->state = ANSWERED;
+}
+
+// 2.8.1 "Driver and Device Ring Wrap Counters", of the descriptor where the answers begin
+static bool first_is(bool told)
+{
+	bool wrap = fuzz_batch_wrap(vring);
+	u16 flags = le16_get(vring->ring[vring->batch_first].flags);
+
+	return !(flags & PVIRTQ_DESC_F_AVAIL) == !wrap &&
+	       !(flags & PVIRTQ_DESC_F_USED) == (wrap != told);
+}
+
+static bool show(show_function *really, struct vring *of)
+{
+	bool called;
+
+	blurred = vring->packed && vring->batch_descs > 0 && !first_is(false);
+	telling = true;
+	called = really(of);
+	telling = false;
+	forget_told();
+	used = used_now();
+	return called;
+}
+
+// What the linker makes of the core's calls (its option --wrap). NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl*,bugprone-macro-parentheses)
+#define WATCH(layout) \
+	take_function __real_vring_##layout##_take, __wrap_vring_##layout##_take; \
+	answer_function __real_vring_##layout##_answer, __wrap_vring_##layout##_answer; \
+	show_function __real_vring_##layout##_show, __wrap_vring_##layout##_show; \
+\
+	struct chain *__wrap_vring_##layout##_take(struct vring *of, bool *refused) \
+	{ \
+		return take(__real_vring_##layout##_take, of, refused); \
+	} \
+\
+	void __wrap_vring_##layout##_answer(struct vring *of, const struct chain *chain, \
+					    u32 written) \
+	{ \
+		answer(__real_vring_##layout##_answer, of, chain, written); \
+	} \
+\
+	bool __wrap_vring_##layout##_show(struct vring *of) \
+	{ \
+		return show(__real_vring_##layout##_show, of); \
+	}
+WATCH(split)
+WATCH(packed)
+// NOLINTEND(bugprone-reserved-identifier,cert-dcl*,bugprone-macro-parentheses)
 
 // ---- the device: it holds what it takes ----
 
@@ -99,40 +212,39 @@ static u64 no_features(const struct device *of)
 	return 0;
 }
 
-static void process_queue(struct device *of, struct vring *queue)
+static void give_back(struct taken *note)
+{
+	struct chain *chain = note->held;
+
+	note->held = NULL;
+	vring_push(vring, chain, (u32)min_u64(chain_writable_len(chain), 7));
+}
+
+static void process_queue(struct device *of, struct vring *from)
 {
 	struct chain *chain;
 
 	(void)of;
-	if (!honest)
-		distrust();
-	forget_told();
-	while (taken_count < MOST_TAKEN && (chain = vring_pop(queue))) {
-		struct taken *note = note_taken(chain);
+	while ((chain = vring_pop(from))) {
+		struct taken *note = find_taken(TAKEN, &chain->head);
 
+		note->held = chain;
 		if (at_once)
-			answer(note);
+			give_back(note);
 	}
 }
 
-static void queue_stop_device(struct device *of, struct vring *queue)
+// Answers a chain moves none of the notes, but in order it may answer others.
+static void queue_stop_device(struct device *of, struct vring *from)
 {
 	(void)of;
-	(void)queue;
+	(void)from;
 	for (unsigned i = taken_count; i-- > 0;)
-		if (taken[i].state == HELD)
-			answer(&taken[i]);
+		if (taken[i].held)
+			give_back(&taken[i]);
 }
 
-static const struct device_ops ops = {
-	.type = 42,
-	.queue_count = one_queue,
-	.features = no_features,
-	.process_queue = process_queue,
-	.queue_stop = queue_stop_device,
-};
-
-// ---- the death of a process ----
+// ---- the next process ----
 
 static u16 left_head(const struct inflight_chain *left)
 {
@@ -141,72 +253,162 @@ static u16 left_head(const struct inflight_chain *left)
 	return vring->packed ? packed->desc[left->last].id : left->entry;
 }
 
-// The driver may have written to what the core reads of the ring, or may have used heads that were still in use.
-static bool must_be_exact(void)
+// It may have noted in the region the chain that it was just taking, which the model does not know.
+static void check_left(void)
 {
+	const struct inflight *inflight = &vring->inflight;
+	unsigned extra = inflight->left_count - taken_count;
+
+	assert(!vring->broken && extra <= (taking ? 1 : 0));
 	for (unsigned i = 0; i < taken_count; i++)
-		for (unsigned j = 0; j < i; j++)
-			if (taken[i].head == taken[j].head)
-				return false;
-	if (vring->refused_chains > 0) // a bad driver may have offered such a head twice, too
-		return false;
-	return honest && !fuzz_owned(&rings, ring->addr, FUZZ_RING_LEN, FUZZ_DEVICE);
+		assert(left_head(&inflight->left[i]) == taken[i].head);
+	assert(same(used, used_now()));
+	if (!extra)
+		assert(same(avail, avail_now()));
+	else if (!vring->packed)
+		assert(vring->last_avail == (u16)(avail.index + 1));
 }
 
-static void check_left(bool exact)
+static void adopt_left(void)
 {
 	const struct inflight *inflight = &vring->inflight;
 
-	if (exact)
-		assert(!vring->broken && inflight->left_count == taken_count);
-	for (unsigned i = 0; exact && i < taken_count; i++)
-		assert(left_head(&inflight->left[i]) == taken[i].head);
 	taken_count = 0;
 	for (unsigned i = 0; i < inflight->left_count; i++)
-		taken[taken_count++] =
-			(struct taken){.head = left_head(&inflight->left[i]), .place = i};
+		add_taken(left_head(&inflight->left[i]), LEFT);
+	offered_again = false;
+	avail = avail_now();
+	used = used_now();
+	scribbled = vring->broken || (taken_count == 0 && !same(avail, used)) ||
+		    (taken_count > 0 && inflight->counter - 1 > UINT64_MAX - COUNTERS_LEFT);
 }
 
-// What the driver has been told of is done, even if the process dies before it can note that.
-static void tell_and_die(void)
+// The ring begins to run; after a pause it goes on as it was.
+static void queue_start_device(struct device *of, struct vring *from)
 {
-	fuzz_dying = true;
-	vring_publish(vring);
-	fuzz_dying = false;
-	deferred_cancel(&vring->publish);
+	(void)of;
+	(void)from;
+	if (born) {
+		if (exact)
+			check_left();
+		else if (!unused)
+			distrust_driver();
+		assert(!unused || (!vring->broken && vring->inflight.left_count == 0));
+		unused = false;
+		adopt_left();
+	} else if (!same(avail, avail_now()) || !same(used, used_now())) {
+		scribbled = true; // the driver has written the used index
+		distrust_driver();
+		avail = avail_now();
+		used = used_now();
+	}
+	born = taking = false;
 }
 
-static void bury(struct queue *queue)
+static const struct device_ops ops = {
+	.type = 42,
+	.queue_count = one_queue,
+	.features = no_features,
+	.process_queue = process_queue,
+	.queue_start = queue_start_device,
+	.queue_stop = queue_stop_device,
+};
+
+// ---- the death of a process ----
+
+// Whether the driver can see the answers that were being told, or *unclear.
+static bool was_told(bool *unclear)
 {
+	u16 idx;
+
+	if (vring->packed) {
+		*unclear = telling && blurred;
+		return telling && first_is(true);
+	}
+	idx = le16_get(vring->used->idx);
+	*unclear = idx != used.index && !(telling && idx == vring->used_next);
+	return telling && idx == vring->used_next;
+}
+
+static void note_death(void)
+{
+	bool unclear = false;
+
+	if (born)
+		return; // it has died before it looked, or as it did
+	if (taking && !vring->packed) {
+		u16 head = le16_get(vring->avail->ring[avail.index % ring->num]);
+
+		offered_again |= find_taken(ANSWERED, &head) != NULL;
+	}
+	exact = !scribbled && !offered_again;
+	if (was_told(&unclear)) {
+		forget_told();
+		used = (struct place){vring->used_next, vring->packed && vring->used_wrap};
+	}
+	exact = exact && !unclear;
+}
+
+// What the process leaves in private memory is gone; the event loop may have been left in the middle of a turn.
+static void bury(void)
+{
+	int error;
+
 	if (queue->kick_watched)
 		event_loop_remove(&rings.worker.loop, queue->kick_fd, &queue->kick);
 	queue->kick_watched = false;
 	queue->running = false;
-	deferred_cancel(&queue->again);
-	deferred_cancel(&vring->publish);
+	list_init(&rings.worker.loop.next_turn);
+	list_init(&rings.worker.loop.turn_end);
+	list_init(&queue->again.node);
 	vring_fini(vring);
 	memset(ring->in_flight, 0, sizeof(ring->in_flight));
-}
-
-// Lets the process go as it is, and another one place the ring.
-static void die(bool told)
-{
-	struct queue *queue = &ring->queue;
-	bool was_running = queue->running, exact;
-	int error;
-
-	if (was_running && told)
-		tell_and_die();
-	forget_told();
-	exact = was_running && must_be_exact();
-	ring->shown = UINT16_MAX; // what is taken up is popped again
-	bury(queue);
 	error = vring_init(vring, 0, FUZZ_RING_MAX, 0, &rings.worker, &queue->again);
 	assert(error == 0);
 	inflight_attach(&vring->inflight, region, region_len);
+	born = true;
+	telling = false;
+}
+
+static void start(void)
+{
 	queue_start(queue, &rings.memory, NULL, rings.features);
-	scribbled = false;
-	check_left(exact);
+}
+
+static void turn(void)
+{
+	sys_event_signal(ring->kick_fd);
+	fuzz_turn(&rings.worker);
+}
+
+static void stop(void)
+{
+	queue_stop(queue);
+}
+
+// Dies at this many crash points from here, or (0, too) when it is done with that.
+static void do_and_die(void (*deed)(void), unsigned points)
+{
+	fuzz_die_in = points;
+	if (setjmp(fuzz_death) == 0) // NOLINT(cert-err52-cpp)
+		if (deed)
+			deed();
+	fuzz_die_in = 0;
+	note_death();
+	bury();
+}
+
+static void die(struct fuzz_input *input)
+{
+	static void (*const deeds[])(void) = {NULL, turn, stop};
+	u8 how = fuzz_u8(input), again = fuzz_u8(input);
+
+	if (!queue->running)
+		return;
+	do_and_die(deeds[how % ARRAY_SIZE(deeds)], how / ARRAY_SIZE(deeds));
+	if (again)
+		do_and_die(start, again);
+	start();
 }
 
 // ---- the region ----
@@ -217,125 +419,46 @@ static void write_region(struct fuzz_input *input)
 	size_t len = min_size(fuzz_u8(input), region_len - at);
 
 	fuzz_bytes(input, region + at, len);
-	honest = false;
 	scribbled = true;
+	if (find_taken(LEFT, NULL))
+		distrust_driver(); // of a packed ring the chain itself is there
 }
 
-static void forge_split(struct fuzz_input *input, u8 count)
-{
-	struct inflight_split *split = (struct inflight_split *)(void *)region;
-
-	split->last_batch_head = fuzz_u8(input);
-	split->used_idx = (u16)(fuzz_u8(input) - 1);
-	for (u8 i = 0; i < count; i++) {
-		u8 mark = fuzz_u8(input);
-
-		split->desc[i].inflight = mark & 3;
-		split->desc[i].next = mark >> 2;
-		split->desc[i].counter = fuzz_u8(input);
-	}
-}
-
-static void forge_packed(struct fuzz_input *input, u8 count)
-{
-	struct inflight_packed *packed = (struct inflight_packed *)(void *)region;
-
-	packed->free.head = fuzz_u8(input);
-	packed->free.old_head = fuzz_u8(input);
-	packed->used.idx = fuzz_u8(input);
-	packed->used.old_idx = fuzz_u8(input);
-	packed->used.wrap = fuzz_u8(input);
-	packed->used.old_wrap = fuzz_u8(input);
-	for (u8 i = 0; i < count; i++) {
-		u8 mark = fuzz_u8(input), addr = fuzz_u8(input);
-
-		packed->desc[i] =
-			(struct inflight_packed_desc){.inflight = mark & 3,
-						      .next = mark >> 2,
-						      .last = fuzz_u8(input),
-						      .num = fuzz_u8(input),
-						      .counter = fuzz_u8(input),
-						      .id = fuzz_u8(input),
-						      .flags = fuzz_u8(input),
-						      .len = fuzz_u8(input),
-						      .addr = FUZZ_GUEST + (u64)addr * 256};
-	}
-}
-
-// As another process, or a forger, would have left it.
-static void forge_region(struct fuzz_input *input, bool packed)
-{
-	struct inflight_split *head = (struct inflight_split *)(void *)region;
-	u8 count = fuzz_u8(input) % (FUZZ_RING_MAX + 1), odd;
-
-	head->desc_num = fuzz_u8(input);
-	odd = fuzz_u8(input);
-	head->version = odd & 1 ? odd >> 2 : INFLIGHT_VERSION;
-	head->features = odd & 2;
-	if (packed)
-		forge_packed(input, count);
-	else
-		forge_split(input, count);
-	honest = false;
-}
-
-// As long as it is said to be, so that each byte behind it is an error.
-static void cut_region(void)
-{
-	u8 *cut = malloc(region_len);
-
-	assert(cut);
-	memcpy(cut, region, region_len);
-	free(region);
-	region = (void *)cut;
-}
-
-// In the bits of the first byte: it is forged, for a packed ring, and too short maybe; the device answers at once.
 static void make_region(struct fuzz_input *input)
 {
 	u8 kind = fuzz_u8(input);
 
-	region_len = inflight_len(FUZZ_RING_MAX);
-	region = calloc(1, UINT8_MAX * sizeof(u64) + INFLIGHT_HEAD_LEN);
-	honest = true;
-	scribbled = false;
-	if (kind & 1)
-		forge_region(input, kind & 2);
-	if (kind & 4)
-		region_len = fuzz_u8(input) * sizeof(u64) + INFLIGHT_HEAD_LEN;
-	cut_region();
-	at_once = kind & 8;
+	region = fuzz_region(input, kind, &region_len);
+	unused = !(kind & FUZZ_FORGED);
+	at_once = kind & AT_ONCE;
+	taken_count = 0;
+	born = true;
+	exact = scribbled = false;
 	inflight_attach(&vring->inflight, region, region_len);
 }
 
 // ---- ----
 
-enum deed { ANSWER, TURN, DIE, DIE_TOLD, WRITE, DEEDS };
+enum { ANSWER, TURN, DIE, WRITE, DEEDS };
 
 static void other(struct fuzz_input *input)
 {
 	u8 what = fuzz_u8(input);
-	struct taken *note;
+	struct taken *note = &taken[what / DEEDS % FUZZ_RING_MAX];
 
-	switch ((enum deed)(what % DEEDS)) {
+	switch (what % DEEDS) {
 	case ANSWER:
-		forget_told();
-		note = &taken[what / DEEDS % MOST_TAKEN];
-		if (note < &taken[taken_count] && note->state == HELD)
-			answer(note);
+		if (note < &taken[taken_count] && note->held)
+			give_back(note);
 		break;
 	case TURN:
-		fuzz_turn(&rings.worker);
+		turn();
 		break;
 	case DIE:
-	case DIE_TOLD:
-		die(what % DEEDS == DIE_TOLD);
+		die(input);
 		break;
-	case WRITE:
+	default:
 		write_region(input);
-		break;
-	case DEEDS:
-		break;
 	}
 }
 
@@ -343,7 +466,7 @@ static void other(struct fuzz_input *input)
 static void check_region(void)
 {
 	const struct pvirtq_desc *descs;
-	u16 used = 0, left = 0;
+	u16 next = 0, left = 0;
 	bool wrap = false, recovered;
 	int error;
 
@@ -352,7 +475,7 @@ static void check_region(void)
 	inflight_attach(&vring->inflight, region, region_len);
 	descs = fuzz_read(&rings, ring->addr, ring->num * sizeof(*descs));
 	if (vring->packed)
-		error = inflight_packed_start(&vring->inflight, ring->num, descs, &used, &wrap,
+		error = inflight_packed_start(&vring->inflight, ring->num, descs, &next, &wrap,
 					      &left, &recovered);
 	else
 		error = inflight_split_start(&vring->inflight, ring->num, vring->used_published,
@@ -368,7 +491,6 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 		device_init(&device, &ops);
 		fuzz_rings_open(&rings, &device);
 	}
-	taken_count = 0;
 	make_region(&input);
 	fuzz_rings_play(&rings, &input, other);
 	check_region();

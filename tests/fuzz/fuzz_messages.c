@@ -104,6 +104,7 @@ static void set_up(void)
 	if (!error)
 		error = session_init(&session, &echo.device, &worker, 1, RING_FEATURES);
 	assert(error == 0);
+	fds_before = fuzz_open_fds(); // libFuzzer has some, too
 }
 
 // What an input before this one may have left in the kit.
@@ -124,7 +125,6 @@ static void connect_front_end(void)
 {
 	int sockets[2];
 
-	fds_before = fuzz_open_fds(); // libFuzzer has some, too
 	assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) == 0);
 	front_end = sockets[0];
 	deaf = false;
@@ -335,6 +335,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	if (!session.device)
 		set_up();
 	clean_kit();
+	fuzz_restart_clock();
 	echo.order = (enum echo_order)(fuzz_u8(&input) % (ECHO_LATER + 1));
 	for (unsigned i = 0; i < CONNECTIONS && input.left > 0; i++) {
 		connect_front_end();

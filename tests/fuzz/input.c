@@ -15,34 +15,14 @@ void fuzz_bytes(struct fuzz_input *input, void *bytes, size_t len)
 	input->left -= part;
 }
 
-u8 fuzz_u8(struct fuzz_input *input)
-{
-	u8 value;
-
-	fuzz_bytes(input, &value, sizeof(value));
-	return value;
-}
-
-u16 fuzz_u16(struct fuzz_input *input)
-{
-	u16 value;
-
-	fuzz_bytes(input, &value, sizeof(value));
-	return value;
-}
-
-u32 fuzz_u32(struct fuzz_input *input)
-{
-	u32 value;
-
-	fuzz_bytes(input, &value, sizeof(value));
-	return value;
-}
-
-u64 fuzz_u64(struct fuzz_input *input)
-{
-	u64 value;
-
-	fuzz_bytes(input, &value, sizeof(value));
-	return value;
-}
+#define NUMBER(type) \
+	type fuzz_##type(struct fuzz_input *input) \
+	{ \
+		type value; \
+\
+		fuzz_bytes(input, &value, sizeof(value)); \
+		return value; \
+	}
+NUMBER(u8)
+NUMBER(u16)
+NUMBER(u32)

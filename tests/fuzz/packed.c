@@ -8,7 +8,7 @@
 enum { MOST_BUFFERS = 16 };
 
 // Where the parts are, from the ring's address on.
-enum { DESC = 0, DRIVER_EVENT = 512, DEVICE_EVENT = 1024 };
+enum { DESC = 0, DRIVER_EVENT = 512, DEVICE_EVENT = 640 };
 static_assert(FUZZ_RING_MAX * sizeof(struct pvirtq_desc) <= DRIVER_EVENT, "the ring fits");
 
 enum { FIRST_BASE = 0x80008000u }; // both halves at 0, with a wrap counter of 1
@@ -43,9 +43,8 @@ static void advance(const struct fuzz_ring *ring, u16 *index, bool *wrap, unsign
 
 static bool is_good(const struct fuzz_ring *ring)
 {
-	return !ring->packed.bad &&
-	       !fuzz_owned(ring->rings, desc_addr(ring, 0), ring->num * sizeof(struct pvirtq_desc),
-			   FUZZ_DEVICE);
+	return !ring->bad && !fuzz_owned(ring->rings, desc_addr(ring, 0),
+					 ring->num * sizeof(struct pvirtq_desc), FUZZ_DEVICE);
 }
 
 // 2.8.1 "Driver and Device Ring Wrap Counters"
@@ -54,6 +53,17 @@ static bool is_used(const struct pvirtq_desc *desc, bool wrap)
 	u16 flags = le16_get(desc->flags);
 
 	return !(flags & PVIRTQ_DESC_F_AVAIL) == !wrap && !(flags & PVIRTQ_DESC_F_USED) == !wrap;
+}
+
+// Whether the device has told of all before the driver's next used descriptor, but not of that one.
+static bool is_untold(const struct fuzz_ring *ring)
+{
+	const struct vring *vring = &ring->queue.vring;
+	bool batch = vring->batch_descs > 0;
+	u16 next = batch ? vring->batch_first : vring->used_next;
+	bool wrap = batch ? fuzz_batch_wrap(vring) : vring->used_wrap;
+
+	return ring->packed.used == next && ring->packed.used_wrap == wrap;
 }
 
 // Takes back all that was used, which must have been available.
@@ -68,6 +78,7 @@ static void take_used(struct fuzz_ring *ring)
 
 		if (packed->free == ring->num || !is_used(desc, packed->used_wrap))
 			return;
+		assert(!is_untold(ring));
 		assert(id < ring->num && packed->taken[id] > 0);
 		assert(packed->free + packed->taken[id] <= ring->num);
 		advance(ring, &packed->used, &packed->used_wrap, packed->taken[id]);
@@ -112,8 +123,8 @@ static bool begin(struct fuzz_ring *ring, struct fuzz_input *input, u16 count, u
 	if (!is_good(ring))
 		return true;
 	if (packed->free < count || packed->taken[*id] > 0) {
-		packed->bad = choice & 0x80;
-		return packed->bad;
+		ring->bad = choice & 0x80;
+		return ring->bad;
 	}
 	packed->free = (u16)(packed->free - count);
 	packed->taken[*id] = (u8)count;
@@ -158,7 +169,7 @@ static void write_any_desc(struct fuzz_ring *ring, struct fuzz_input *input)
 
 	fuzz_bytes(input, &desc, sizeof(desc));
 	fuzz_write(ring->rings, desc_addr(ring, at), &desc, sizeof(desc));
-	ring->packed.bad = true;
+	ring->bad = true;
 }
 
 // Available, but for its place as no driver writes it.
@@ -175,7 +186,7 @@ static void offer_any_desc(struct fuzz_ring *ring, struct fuzz_input *input)
 				 .id = le16_of(id),
 				 .flags = le16_of((u16)(flags & ~marks))},
 	    true);
-	ring->packed.bad = true;
+	ring->bad = true;
 }
 
 static void write_table_desc(struct fuzz_ring *ring, struct fuzz_input *input)
@@ -195,32 +206,14 @@ static void write_event(struct fuzz_ring *ring, struct fuzz_input *input)
 	fuzz_write(ring->rings, ring->addr + DRIVER_EVENT, &event, sizeof(event));
 }
 
-enum deed { DIRECT, INDIRECT, ANY, ANY_DESC, TABLE_DESC, EVENT, DEEDS };
-
 static void step(struct fuzz_ring *ring, struct fuzz_input *input)
 {
-	switch ((enum deed)(fuzz_u8(input) % DEEDS)) {
-	case DIRECT:
-		offer_direct(ring, input);
-		break;
-	case INDIRECT:
-		offer_indirect(ring, input);
-		break;
-	case ANY:
-		offer_any_desc(ring, input);
-		break;
-	case ANY_DESC:
-		write_any_desc(ring, input);
-		break;
-	case TABLE_DESC:
-		write_table_desc(ring, input);
-		break;
-	case EVENT:
-		write_event(ring, input);
-		break;
-	case DEEDS:
-		break;
-	}
+	static void (*const deeds[])(struct fuzz_ring *, struct fuzz_input *) = {
+		offer_direct,	offer_indirect,	  offer_any_desc,
+		write_any_desc, write_table_desc, write_event,
+	};
+
+	deeds[fuzz_u8(input) % ARRAY_SIZE(deeds)](ring, input);
 }
 
 // The ring is stopped: of a good driver's chains each that the device took has come back.

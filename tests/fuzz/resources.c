@@ -2,6 +2,8 @@
 // Counts file descriptors and shared mappings, fast enough to do so after every input.
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "tests/fuzz/fuzz.h"
 
@@ -20,12 +22,13 @@ unsigned fuzz_mappings(void)
 
 unsigned fuzz_open_fds(void)
 {
+	static const struct timespec at_once;
 	static struct pollfd fds[MOST_FDS];
 	unsigned count = 0;
 
 	for (int i = 0; i < MOST_FDS; i++)
-		fds[i] = (struct pollfd){.fd = i};
-	poll(fds, MOST_FDS, 0);
+		fds[i].fd = i;
+	syscall(SYS_ppoll, fds, MOST_FDS, &at_once, NULL, 0); // the sanitizer would look at each
 	for (int i = 0; i < MOST_FDS; i++)
 		count += !(fds[i].revents & POLLNVAL);
 	return count;

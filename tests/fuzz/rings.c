@@ -11,7 +11,7 @@
 
 static const u64 region_addr[FUZZ_REGIONS] = {FUZZ_GUEST, FUZZ_GUEST + FUZZ_REGION_LEN,
 					      FUZZ_GUEST + UINT64_C(3) * FUZZ_REGION_LEN};
-enum { COMPARED = 64 }; // bytes at once
+enum { COMPARED = 512 }; // bytes at once
 
 // ---- memory ----
 
@@ -79,7 +79,7 @@ bool fuzz_owned(const struct fuzz_rings *rings, u64 addr, u64 len, enum fuzz_own
 
 u64 fuzz_addr(struct fuzz_input *input)
 {
-	return FUZZ_GUEST + fuzz_u16(input);
+	return FUZZ_GUEST + fuzz_u16(input) % ((FUZZ_REGIONS + 2) * FUZZ_REGION_LEN);
 }
 
 static void open_memory(struct fuzz_rings *rings)
@@ -166,7 +166,6 @@ struct chain *__wrap_vring_pop(struct vring *vring)
 	assert(chain->head < ring->num && !ring->in_flight[chain->head]);
 	ring->in_flight[chain->head] = true;
 	ring->writable_len[chain->head] = chain_writable_len(chain);
-	ring->popped++;
 	segments = chain_writable_iov(chain, &count);
 	for (unsigned i = 0; i < count; i++)
 		own_segment(watched, &segments[i]);
@@ -184,25 +183,18 @@ void __wrap_vring_push(struct vring *vring, struct chain *chain, u32 written)
 	__real_vring_push(vring, chain, written);
 }
 
-bool fuzz_dying;
-
-void __real_inflight_split_commit(struct inflight *inflight, u16 used_idx);
-void __wrap_inflight_split_commit(struct inflight *inflight, u16 used_idx);
-void __real_inflight_packed_commit(struct inflight *inflight);
-void __wrap_inflight_packed_commit(struct inflight *inflight);
-
-void __wrap_inflight_split_commit(struct inflight *inflight, u16 used_idx)
-{
-	if (!fuzz_dying)
-		__real_inflight_split_commit(inflight, used_idx);
-}
-
-void __wrap_inflight_packed_commit(struct inflight *inflight)
-{
-	if (!fuzz_dying)
-		__real_inflight_packed_commit(inflight);
-}
 // NOLINTEND(bugprone-reserved-identifier,cert-dcl*)
+
+unsigned fuzz_die_in;
+jmp_buf fuzz_death;
+
+// In place of core/crash_point.c.
+void crash_point(void);
+void crash_point(void)
+{
+	if (fuzz_die_in > 0 && --fuzz_die_in == 0)
+		longjmp(fuzz_death, 1); // NOLINT(cert-err52-cpp)
+}
 
 // ---- rings ----
 
@@ -252,25 +244,28 @@ static void start_rings(struct fuzz_rings *rings)
 	fuzz_turn(&rings->worker);
 }
 
+static void stop_ring(struct fuzz_ring *ring)
+{
+	queue_stop(&ring->queue);
+	assert(vring_idle(&ring->queue.vring));
+	for (unsigned head = 0; head < ring->num; head++)
+		assert(!ring->in_flight[head]);
+	ring->rings->layout->check(ring);
+}
+
 static void stop_rings(struct fuzz_rings *rings)
 {
-	for (unsigned i = 0; i < rings->count; i++) {
-		struct fuzz_ring *ring = &rings->ring[i];
-
-		queue_stop(&ring->queue);
-		assert(vring_idle(&ring->queue.vring));
-		for (unsigned head = 0; head < ring->num; head++)
-			assert(!ring->in_flight[head]);
-		rings->layout->check(ring);
-	}
+	for (unsigned i = 0; i < rings->count; i++)
+		stop_ring(&rings->ring[i]);
 }
 
 // What the front-end would say of the ring.
 static void set_up_ring(struct fuzz_ring *ring, u16 num)
 {
 	ring->num = num;
-	ring->next = ring->shown = 0;
-	ring->popped = 0;
+	ring->next = ring->shown = ring->seen = 0;
+	ring->bad = false;
+	memset(ring->owed, 0, sizeof(ring->owed));
 	ring->queue.device = ring->rings->device;
 	ring->queue.have_base = ring->queue.have_addr = true;
 	ring->queue.started = ring->queue.enabled = true;
@@ -354,7 +349,7 @@ static void step(struct fuzz_rings *rings, struct fuzz_input *input,
 		write_config(rings, input);
 		break;
 	case STEP_PAUSE:
-		stop_rings(rings);
+		stop_ring(ring);
 		start_rings(rings);
 		break;
 	case STEP_OTHER:
@@ -371,6 +366,7 @@ void fuzz_rings_play(struct fuzz_rings *rings, struct fuzz_input *input,
 {
 	const struct device_ops *ops = rings->device->ops;
 
+	fuzz_restart_clock();
 	set_up(rings, input);
 	watched = rings;
 	start_rings(rings);

@@ -3,6 +3,8 @@
 // pauses, writes the configuration. What the device may not do, whatever the driver does, is checked here.
 #pragma once
 
+#include <setjmp.h>
+
 #include "core/queue.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -11,8 +13,8 @@ enum {
 	FUZZ_RING_MAX = 32, // entries
 	FUZZ_REGIONS = 3,
 };
-#define FUZZ_REGION_LEN ((size_t)16384)
-#define FUZZ_RING_LEN ((size_t)2048) // bytes of guest memory for the parts of one ring
+#define FUZZ_REGION_LEN ((size_t)8192)
+#define FUZZ_RING_LEN ((size_t)1024) // bytes of guest memory for the parts of one ring
 // The rings begin here. The second region follows the first one; the third is apart.
 #define FUZZ_GUEST BIT64(32)
 
@@ -23,7 +25,6 @@ struct fuzz_packed {
 	bool wrap, used_wrap;
 	u16 used, free;		 // the next used descriptor; descriptors that it may write
 	u8 taken[FUZZ_RING_MAX]; // descriptors of what is available or in flight, by its id
-	bool bad;		 // it is a bad one
 };
 
 struct fuzz_ring {
@@ -34,10 +35,12 @@ struct fuzz_ring {
 	int kick_fd;
 	u16 next;  // where the driver goes on
 	u16 shown; // how many chains have been made available, at most
-	u64 popped;
+	bool bad;  // the driver, or who has told us what is in flight
 	u64 writable_len[FUZZ_RING_MAX];
 	bool in_flight[FUZZ_RING_MAX];
 	struct fuzz_packed packed;
+	u16 seen;		 // split: the driver's used index
+	u16 owed[FUZZ_RING_MAX]; // split: how often a head is available or in flight
 };
 
 // How a driver writes a ring of one layout.
@@ -71,6 +74,12 @@ enum fuzz_owner {
 	FUZZ_DEVICE, // a buffer was there, or the driver has written anything: it may be anything
 };
 
+// Of a packed ring: the wrap counter where the answers begin that the driver has not been told of, or the last ones that it has.
+static inline bool fuzz_batch_wrap(const struct vring *vring)
+{
+	return vring->used_wrap != (vring->used_next <= vring->batch_first);
+}
+
 // Lets the device's workers start and end; memory and rings stay for the next device of the same applet.
 void fuzz_rings_open(struct fuzz_rings *rings, struct device *device);
 void fuzz_rings_close(struct fuzz_rings *rings);
@@ -79,8 +88,9 @@ void fuzz_rings_close(struct fuzz_rings *rings);
 void fuzz_rings_play(struct fuzz_rings *rings, struct fuzz_input *input,
 		     void (*other)(struct fuzz_input *input));
 
-// Set: the core does not get to note in the region of chains in flight what it has told the driver, as if it died before that.
-extern bool fuzz_dying;
+// How many of the core's crash points are left before the process dies, which is a jump to fuzz_death; 0: it lives.
+extern unsigned fuzz_die_in;
+extern jmp_buf fuzz_death;
 
 // ---- for layouts ----
 

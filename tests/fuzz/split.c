@@ -7,7 +7,7 @@
 enum { MOST_BUFFERS = 16 };
 
 // Where the parts are, from the ring's address on.
-enum { DESC = 0, AVAIL = 512, USED = 1024 };
+enum { DESC = 0, AVAIL = 512, USED = 640 };
 #define USED_LEN(num) \
 	(sizeof(struct virtq_used) + (num) * sizeof(struct virtq_used_elem) + sizeof(le16))
 static_assert(FUZZ_RING_MAX * sizeof(struct virtq_desc) <= AVAIL, "the table fits");
@@ -30,14 +30,39 @@ static void write_u16(struct fuzz_ring *ring, u64 addr, u16 value)
 
 static void write_desc(struct fuzz_ring *ring, u64 addr, const struct virtq_desc *desc)
 {
-	if (addr - ring->addr < AVAIL)
+	if (addr - ring->addr <= AVAIL - sizeof(*desc))
 		fuzz_write(ring->rings, addr, desc, sizeof(*desc));
 	else
 		fuzz_write_anywhere(ring->rings, addr, desc, sizeof(*desc));
 }
 
+static bool is_good(const struct fuzz_ring *ring)
+{
+	return !ring->bad &&
+	       !fuzz_owned(ring->rings, ring->addr + AVAIL, FUZZ_RING_LEN - AVAIL, FUZZ_DEVICE);
+}
+
+// Takes back all that was used, which must have been available as often.
+static void take_used(struct fuzz_ring *ring)
+{
+	const struct virtq_used *used =
+		fuzz_read(ring->rings, ring->addr + USED, USED_LEN(ring->num));
+
+	while (is_good(ring) && ring->seen != le16_get(used->idx)) {
+		u32 id = le32_get(used->ring[ring->seen++ % ring->num].id);
+
+		assert(id < ring->num && ring->owed[id] > 0);
+		ring->owed[id]--;
+	}
+}
+
+// A bad driver does so even if the ring is full.
 static void offer(struct fuzz_ring *ring, u16 head)
 {
+	take_used(ring);
+	ring->bad |= (u16)(ring->next - ring->seen) >= ring->num;
+	if (head < ring->num)
+		ring->owed[head]++;
 	write_u16(ring, ring->addr + AVAIL + sizeof(le16) * (2u + ring->next % ring->num), head);
 	ring->next++;
 	write_u16(ring, ring->addr + AVAIL + offsetof(struct virtq_avail, idx), ring->next);
@@ -89,8 +114,13 @@ static void offer_indirect(struct fuzz_ring *ring, struct fuzz_input *input)
 	offer(ring, head);
 }
 
+static void offer_any(struct fuzz_ring *ring, struct fuzz_input *input)
+{
+	offer(ring, fuzz_u16(input));
+}
+
 // A descriptor as no driver writes it, in the ring's table or in another.
-static void write_any_desc(struct fuzz_ring *ring, struct fuzz_input *input, u64 table)
+static void write_any(struct fuzz_ring *ring, struct fuzz_input *input, u64 table)
 {
 	u64 at = fuzz_u8(input) % FUZZ_RING_MAX;
 	struct virtq_desc desc;
@@ -99,9 +129,20 @@ static void write_any_desc(struct fuzz_ring *ring, struct fuzz_input *input, u64
 	write_desc(ring, table + at * sizeof(desc), &desc);
 }
 
+static void write_any_desc(struct fuzz_ring *ring, struct fuzz_input *input)
+{
+	write_any(ring, input, ring->addr + DESC);
+}
+
+static void write_any_table(struct fuzz_ring *ring, struct fuzz_input *input)
+{
+	write_any(ring, input, fuzz_addr(input));
+}
+
 static void write_index(struct fuzz_ring *ring, struct fuzz_input *input)
 {
 	ring->next = fuzz_u16(input);
+	ring->bad = true;
 	if (ring->next > ring->shown)
 		ring->shown = ring->next;
 	write_u16(ring, ring->addr + AVAIL + offsetof(struct virtq_avail, idx), ring->next);
@@ -113,40 +154,21 @@ static void write_hints(struct fuzz_ring *ring, struct fuzz_input *input)
 	write_u16(ring, ring->addr + AVAIL + sizeof(le16) * (2u + ring->num), fuzz_u16(input));
 }
 
-enum deed { DIRECT, INDIRECT, OFFER, ANY_DESC, ANY_DESC_IN_TABLE, INDEX, HINTS, DEEDS };
-
 static void step(struct fuzz_ring *ring, struct fuzz_input *input)
 {
-	switch ((enum deed)(fuzz_u8(input) % DEEDS)) {
-	case DIRECT:
-		offer_direct(ring, input);
-		break;
-	case INDIRECT:
-		offer_indirect(ring, input);
-		break;
-	case OFFER:
-		offer(ring, fuzz_u16(input));
-		break;
-	case ANY_DESC:
-		write_any_desc(ring, input, ring->addr + DESC);
-		break;
-	case ANY_DESC_IN_TABLE:
-		write_any_desc(ring, input, fuzz_addr(input));
-		break;
-	case INDEX:
-		write_index(ring, input);
-		break;
-	case HINTS:
-		write_hints(ring, input);
-		break;
-	case DEEDS:
-		break;
-	}
+	static void (*const deeds[])(struct fuzz_ring *, struct fuzz_input *) = {
+		offer_direct,	 offer_indirect, offer_any,   write_any_desc,
+		write_any_table, write_index,	 write_hints,
+	};
+
+	deeds[fuzz_u8(input) % ARRAY_SIZE(deeds)](ring, input);
 }
 
-// Unless the indices may be what a buffer held.
+// The ring is stopped: of a good driver's chains each that the device took has come back. Of a bad one's there were no more than it
+// has shown, unless the indices may be what a buffer held.
 static void check(struct fuzz_ring *ring)
 {
+	const struct vring *vring = &ring->queue.vring;
 	u64 avail = ring->addr + AVAIL + offsetof(struct virtq_avail, idx);
 	u64 used = ring->addr + USED + offsetof(struct virtq_used, idx);
 
@@ -154,7 +176,10 @@ static void check(struct fuzz_ring *ring)
 	    fuzz_owned(ring->rings, used, sizeof(le16), FUZZ_DEVICE))
 		return;
 	assert(le16_get(*(const le16 *)fuzz_read(ring->rings, used, sizeof(le16))) <= ring->shown);
-	assert(ring->popped <= ring->shown);
+	assert(vring->last_avail <= ring->shown);
+	take_used(ring);
+	assert(!is_good(ring) || vring->broken || ring->queue.misplaced ||
+	       vring->last_avail == ring->seen);
 }
 
 const struct fuzz_layout fuzz_split = {.place = place, .step = step, .check = check};
