@@ -18,7 +18,7 @@ struct device_ops;
 // Embedded in the applet's own device struct; container_of leads back.
 struct device {
 	const struct device_ops *ops;
-	int config_event_fd; // the core's
+	int config_event_fd, broken_event_fd; // the core's
 	int main_fd; // what RULE_DEVICE_FD stands for in the applet's system calls; -1: nothing
 	bool kernel_threads; // the kernel makes threads for it, as for an io_uring
 };
@@ -26,7 +26,8 @@ struct device {
 // The applet calls this before it hands its device out.
 static inline void device_init(struct device *device, const struct device_ops *ops)
 {
-	*device = (struct device){.ops = ops, .config_event_fd = -1, .main_fd = -1};
+	*device = (struct device){
+		.ops = ops, .config_event_fd = -1, .broken_event_fd = -1, .main_fd = -1};
 }
 
 // Says that what config() answers has changed, so that the front-end hears of it. Any thread.

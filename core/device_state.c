@@ -15,6 +15,7 @@ static void finish(struct device_state *state, int result)
 		event_loop_remove(&state->worker->loop, state->fd, &state->ready);
 	state->watched = false;
 	close_fd(&state->fd);
+	state->unapplied = false;
 	state->result = result;
 }
 
@@ -90,10 +91,12 @@ static int apply(struct device_state *state)
 static bool have_read(struct device_state *state, size_t len)
 {
 	state->len += len;
-	if (len == 0)
-		finish(state, apply(state));
-	else if (state->len == sizeof(state->bytes))
+	if (len == 0) {
+		finish(state, 0);
+		state->unapplied = true;
+	} else if (state->len == sizeof(state->bytes)) {
 		finish(state, log_errno(-EFBIG, "the device state is too long"));
+	}
 	return state->fd >= 0;
 }
 
@@ -169,11 +172,17 @@ static void check(void *context)
 	if (state->fd >= 0)
 		finish(state, log_errno(-EAGAIN, "the device state was not %s to its end",
 					state->loading ? "sent" : "taken"));
+	if (state->unapplied)
+		finish(state, apply(state));
 }
 
 static void cancel(void *context)
 {
-	finish(context, -ENOENT);
+	struct device_state *state = context;
+
+	if (state->unapplied)
+		log_warning("the device state is thrown away: nobody asked whether it is good");
+	finish(state, -ENOENT);
 }
 
 void device_state_init(struct device_state *state, struct device *device, struct worker *worker)
@@ -184,6 +193,7 @@ void device_state_init(struct device_state *state, struct device *device, struct
 	state->begun = false;
 	state->fd = -1;
 	state->watched = false;
+	state->unapplied = false;
 	state->ready.ready = ready;
 }
 

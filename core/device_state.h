@@ -28,8 +28,9 @@ struct device_state {
 	struct worker *worker; // worker 0
 	bool begun;	       // there is a transfer, ended or not; the control thread's
 	bool loading;
-	int fd;	    // -1: no transfer is under way
-	int result; // of the last one: 0 or -errno
+	bool unapplied; // all has been read, and device_state_check() has yet to hand it to the device
+	int fd;		// -1: no transfer is under way
+	int result;	// of the last one: 0 or -errno
 	struct watch ready;
 	bool watched;
 	size_t len, written; // of bytes
@@ -38,11 +39,12 @@ struct device_state {
 
 void device_state_init(struct device_state *state, struct device *device, struct worker *worker);
 
-// Begins to write the device's state to the fd, or to read it from there; takes over the fd, which is nonblocking. What
-// was read is applied as a whole when its end has come, or not at all. No ring runs until device_state_cancel().
+// Begins to write the device's state to the fd, or to read it from there; takes over the fd, which is nonblocking. No ring
+// runs until device_state_cancel().
 void device_state_transfer(struct device_state *state, bool load, int fd);
 
-// True if the last transfer is done and went well. One that is still under way is tried once more, then given up.
+// True if the last transfer is done and went well. One that is still under way is tried once more, then given up. What was
+// read is applied now, as a whole or not at all, while the control thread waits: it looks at the device between its messages.
 must_check bool device_state_check(struct device_state *state);
 
 // Gives up what is under way and forgets how the last transfer went.

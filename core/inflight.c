@@ -2,7 +2,6 @@
 // What the two layouts of the region have in common: memory, and the order of what was left.
 #include "core/inflight_region.h"
 
-#include "core/log.h"
 #include "core/sys.h"
 
 enum { PART_ALIGN = 64 }; // so that no two rings share a cache line
@@ -41,16 +40,6 @@ void inflight_fini(struct inflight *inflight)
 	*inflight = (struct inflight){0};
 }
 
-void inflight_attach(struct inflight *inflight, void *region, u64 len)
-{
-	inflight->region = region;
-	inflight->len = len;
-	inflight->fresh = true;
-	inflight->num = 0;
-	inflight->left_count = 0;
-	inflight->left_next = 0;
-}
-
 void inflight_forget(struct inflight *inflight)
 {
 	inflight->fresh = false;
@@ -59,29 +48,58 @@ void inflight_forget(struct inflight *inflight)
 	inflight->left_next = 0;
 }
 
-void inflight_restart(struct inflight *inflight, u16 num, bool packed)
+void inflight_attach(struct inflight *inflight, void *region, u64 len)
 {
+	inflight_forget(inflight);
+	inflight->region = region;
+	inflight->len = len;
+	inflight->fresh = true;
+}
+
+int inflight_distrust(struct inflight *inflight, const char *what, u64 value)
+{
+	inflight->doubt = what;
+	inflight->doubtful = value;
+	return -EPROTO;
+}
+
+// What a region holds that has come anew.
+static int check_head(struct inflight *inflight, u16 num)
+{
+	const struct inflight_head *head = inflight->region;
+	u16 version = region_get(head->version), desc_num = region_get(head->desc_num);
+	u64 features = region_get(head->features);
+
+	if (version == 0)
+		return INFLIGHT_UNUSED;
+	if (version != INFLIGHT_VERSION)
+		return inflight_distrust(inflight, "version", version);
+	if (features != 0)
+		return inflight_distrust(inflight, "features", features);
+	if (desc_num != num)
+		return inflight_distrust(inflight, "number of entries", desc_num);
+	return INFLIGHT_LEFT;
+}
+
+int inflight_begin(struct inflight *inflight, u16 num, bool packed, u64 least_len)
+{
+	int use = INFLIGHT_UNUSED;
+
+	if (inflight->len < least_len)
+		return -EINVAL; // said by who cannot start the ring for it
+	if (!inflight->fresh && inflight->num == num && inflight->packed == packed)
+		return INFLIGHT_OURS;
+	if (inflight->fresh)
+		use = check_head(inflight, num);
+	if (use < 0)
+		return use;
+	inflight_forget(inflight);
 	inflight->num = num;
 	inflight->packed = packed;
-	inflight->fresh = false;
 	inflight->counter = 0;
 	inflight->batch_count = 0;
 	inflight->batch_head = 0;
-	inflight->left_count = 0;
-	inflight->left_next = 0;
-}
-
-int inflight_check_version(u64 features, u16 version, u16 desc_num, u16 num)
-{
-	if (version == 0)
-		return 0;
-	if (version != INFLIGHT_VERSION || features != 0 || desc_num != num)
-		return log_errno(-EPROTO,
-				 "inflight region: version %u, features %#llx, %u entries, not "
-				 "version %d and %u entries",
-				 version, (unsigned long long)features, desc_num, INFLIGHT_VERSION,
-				 num);
-	return 1;
+	return use;
 }
 
 // Whatever the region says, this is a total order.

@@ -20,7 +20,9 @@ struct inflight {
 	u64 len;      // bytes
 	u16 num;      // entries of the ring that the region was last used for
 	bool packed;
-	bool fresh; // the region has been given to us and not been looked at since
+	bool fresh;	   // the region has been given to us and not been looked at since
+	const char *doubt; // what in the region cannot be believed, and its value
+	u64 doubtful;
 	u64 counter;
 	u16 batch_count; // chains answered that the driver has not been told of
 	u16 batch_head;	 // split: the last of them
@@ -59,7 +61,7 @@ void inflight_forget(struct inflight *inflight);
 void inflight_attach(struct inflight *inflight, void *region, u64 len);
 
 // The split layout. Prepares for a ring whose used index is used_idx: finds what was left in flight if the region comes from
-// another process; *recovered tells whether it does. -EPROTO, logged, if the region cannot be believed; -EINVAL if it is too small.
+// another process; *recovered tells whether it does. -EPROTO and ->doubt set if the region cannot be believed; -EINVAL if it is too small.
 must_check int inflight_split_start(struct inflight *inflight, u16 num, u16 used_idx,
 				    bool *recovered);
 // A chain is taken; is answered; all that were answered have been told to the driver, whose used index is used_idx now.

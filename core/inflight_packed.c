@@ -6,7 +6,6 @@
 
 #include "core/crash_point.h"
 #include "core/inflight_region.h"
-#include "core/log.h"
 
 static struct inflight_packed *region_of(const struct inflight *inflight)
 {
@@ -83,11 +82,6 @@ static void forget_all(struct inflight *inflight, u16 used, bool wrap)
 
 // ---- recovery ----
 
-static int distrust(const char *what, unsigned value)
-{
-	return log_errno(-EPROTO, "inflight region: %s %u", what, value);
-}
-
 // 2.8.1 "Driver and Device Ring Wrap Counters": has the driver been told of the descriptor since the counter was so?
 static bool was_told(const struct pvirtq_desc *desc, bool wrap)
 {
@@ -105,9 +99,11 @@ static int settle_last_batch(struct inflight *inflight, const struct pvirtq_desc
 	bool differ = used.idx != used.old_idx || used.wrap != used.old_wrap;
 
 	if (used.idx >= inflight->num || used.old_idx >= inflight->num)
-		return distrust("used index", used.idx >= inflight->num ? used.idx : used.old_idx);
+		return inflight_distrust(inflight, "used index",
+					 used.idx >= inflight->num ? used.idx : used.old_idx);
 	if (used.wrap > 1 || used.old_wrap > 1)
-		return distrust("wrap counter", used.wrap > 1 ? used.wrap : used.old_wrap);
+		return inflight_distrust(inflight, "wrap counter",
+					 used.wrap > 1 ? used.wrap : used.old_wrap);
 	if (differ && was_told(&ring[used.old_idx], used.old_wrap)) {
 		inflight->free_head = free.head;
 		inflight->used = used.idx;
@@ -130,7 +126,7 @@ static int find_free(struct inflight *inflight)
 	memset(inflight->last, ENTRY_UNKNOWN, inflight->num * sizeof(*inflight->last));
 	while (at != inflight->num) {
 		if (at > inflight->num || inflight->last[at] != ENTRY_UNKNOWN)
-			return distrust("the list of free entries has a bad or a second", at);
+			return inflight_distrust(inflight, "entry in the list of free ones", at);
 		inflight->last[at] = ENTRY_FREE;
 		region_set(region_of(inflight)->desc[at].inflight, 0);
 		at = region_get(region_of(inflight)->desc[at].next);
@@ -145,10 +141,10 @@ static int find_chain(struct inflight *inflight, u16 head)
 	u16 num = region_get(desc[head].num), last = region_get(desc[head].last), at = head;
 
 	if (num == 0 || num > inflight->num)
-		return distrust("a chain has so many descriptors:", num);
+		return inflight_distrust(inflight, "number of a chain's descriptors", num);
 	for (u16 i = 0; i < num; i++) {
 		if (at >= inflight->num || inflight->last[at] != ENTRY_UNKNOWN)
-			return distrust("a chain has a bad or a second entry", at);
+			return inflight_distrust(inflight, "entry of a chain", at);
 		inflight->last[at] = ENTRY_TAKEN;
 		if (i + 1 < num) {
 			inflight->next[at] = region_get(desc[at].next);
@@ -156,7 +152,7 @@ static int find_chain(struct inflight *inflight, u16 head)
 		}
 	}
 	if (at != last)
-		return distrust("a chain does not end in its last entry", last);
+		return inflight_distrust(inflight, "last entry of a chain", last);
 	inflight_add_left(inflight, region_get(desc[head].counter), head, last);
 	return 0;
 }
@@ -212,37 +208,23 @@ static u16 count_taken(const struct inflight *inflight)
 int inflight_packed_start(struct inflight *inflight, u16 num, const struct pvirtq_desc *ring,
 			  u16 *used, bool *wrap, u16 *descs, bool *recovered)
 {
-	struct inflight_packed *region = region_of(inflight);
-	bool fresh = inflight->fresh;
-	int known = 0;
+	int use = inflight_begin(inflight, num, true, inflight_len(num));
+	int error = use < 0 ? use : 0;
 
 	*recovered = false;
 	*descs = 0;
-	if (inflight->len < inflight_len(num))
-		return -EINVAL; // said by who cannot start the ring for it
-	if (!fresh && inflight->num == num && inflight->packed) {
-		*descs = count_taken(inflight);
-		settle(inflight, *used, *wrap);
-		return 0;
-	}
-	if (fresh)
-		known = inflight_check_version(region_get(region->features),
-					       region_get(region->version),
-					       region_get(region->desc_num), num);
-	if (known < 0)
-		return known;
-	inflight_restart(inflight, num, true);
-	if (!known) {
+	if (use == INFLIGHT_UNUSED)
 		forget_all(inflight, *used, *wrap);
-		return 0;
-	}
-	known = recover(inflight, ring);
-	if (known < 0)
-		return known;
-	*recovered = true;
-	*descs = count_taken(inflight);
+	else if (use == INFLIGHT_OURS)
+		settle(inflight, *used, *wrap);
+	else if (use == INFLIGHT_LEFT)
+		error = recover(inflight, ring);
+	if (error)
+		return error;
+	*recovered = use == INFLIGHT_LEFT;
 	*used = inflight->used;
 	*wrap = inflight->used_wrap;
+	*descs = count_taken(inflight);
 	return 0;
 }
 

@@ -6,6 +6,12 @@
 
 enum { INFLIGHT_VERSION = 1 };
 
+// Both layouts begin so.
+struct inflight_head {
+	u64 features;
+	u16 version, desc_num;
+} __attribute__((may_alias));
+
 struct inflight_split_desc {
 	u8 inflight;
 	u8 padding[5];
@@ -77,9 +83,15 @@ static inline void inflight_add_left(struct inflight *inflight, u64 counter, u16
 // Sorts them by their counters, and goes on counting behind.
 void inflight_sort_left(struct inflight *inflight);
 
-// Looks at the head of a region that has come anew: 1 it holds a ring of num entries, 0 it has never been used,
-// -EPROTO, logged.
-must_check int inflight_check_version(u64 features, u16 version, u16 desc_num, u16 num);
+// Notes what cannot be believed: -EPROTO.
+must_check int inflight_distrust(struct inflight *inflight, const char *what, u64 value);
 
-// Forgets all that is private and ends with no chain in flight.
-void inflight_restart(struct inflight *inflight, u16 num, bool packed);
+enum inflight_use {
+	INFLIGHT_UNUSED, // by this layout and size
+	INFLIGHT_OURS, // after a pause of the ring: nothing is in flight but what is left, and only the driver may have begun anew
+	INFLIGHT_LEFT, // by another process
+};
+
+// A ring of num entries starts, whose region must have least_len bytes: who has used the region before. Unless that is ours, all
+// that is private is forgotten. -EINVAL or -EPROTO as inflight_split_start.
+must_check int inflight_begin(struct inflight *inflight, u16 num, bool packed, u64 least_len);

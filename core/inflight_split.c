@@ -3,7 +3,6 @@
 // vhost-user.rst, "Inflight I/O tracking".
 #include "core/crash_point.h"
 #include "core/inflight_region.h"
-#include "core/log.h"
 
 static struct inflight_split *region_of(const struct inflight *inflight)
 {
@@ -23,17 +22,14 @@ static void forget_all(struct inflight *inflight, u16 used_idx)
 }
 
 // The driver has been told of `count` chains that are still marked: they are the first of the list of batches.
-static int clear_last_batch(const struct inflight *inflight, u16 count)
+static int clear_last_batch(struct inflight *inflight, u16 count)
 {
 	struct inflight_split *region = region_of(inflight);
 	u16 at = region_get(region->last_batch_head);
 
 	for (; count > 0; count--) {
 		if (at >= inflight->num)
-			return log_errno(
-				-EPROTO,
-				"inflight region: entry %u of the last batch is none of %u", at,
-				inflight->num);
+			return inflight_distrust(inflight, "entry of the last batch", at);
 		region_set(region->desc[at].inflight, 0);
 		at = region_get(region->desc[at].next);
 	}
@@ -57,9 +53,7 @@ static int recover(struct inflight *inflight, u16 used_idx)
 	if (!any_in_flight(inflight))
 		batch = 0; // the driver may have begun anew
 	if (batch > inflight->num)
-		return log_errno(-EPROTO,
-				 "inflight region: used index %u is %u ahead, the ring has %u",
-				 used_idx, batch, inflight->num);
+		return inflight_distrust(inflight, "distance to the used index", batch);
 	error = clear_last_batch(inflight, batch);
 	if (error)
 		return error;
@@ -71,32 +65,18 @@ static int recover(struct inflight *inflight, u16 used_idx)
 	return 0;
 }
 
-// After a pause of the ring nothing is in flight, and only the driver may have begun anew.
 int inflight_split_start(struct inflight *inflight, u16 num, u16 used_idx, bool *recovered)
 {
-	struct inflight_split *region = region_of(inflight);
-	bool fresh = inflight->fresh;
-	int known = 0;
+	int use = inflight_begin(inflight, num, false, inflight_min_len(num));
 
-	*recovered = false;
-	if (inflight->len < inflight_min_len(num))
-		return -EINVAL; // said by who cannot start the ring for it
-	if (!fresh && inflight->num == num && !inflight->packed) {
-		region_set(region->used_idx, used_idx);
-		return 0;
-	}
-	if (fresh)
-		known = inflight_check_version(region_get(region->features),
-					       region_get(region->version),
-					       region_get(region->desc_num), num);
-	if (known < 0)
-		return known;
-	inflight_restart(inflight, num, false);
-	*recovered = known > 0;
-	if (known)
+	*recovered = use == INFLIGHT_LEFT;
+	if (use == INFLIGHT_LEFT)
 		return recover(inflight, used_idx);
-	forget_all(inflight, used_idx);
-	return 0;
+	if (use == INFLIGHT_OURS)
+		region_set(region_of(inflight)->used_idx, used_idx);
+	else if (use == INFLIGHT_UNUSED)
+		forget_all(inflight, used_idx);
+	return use < 0 ? use : 0;
 }
 
 void inflight_split_take(struct inflight *inflight, u16 head)

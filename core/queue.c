@@ -36,14 +36,18 @@ static void process_again(struct deferred *deferred)
 int queue_init(struct queue *queue, struct device *device, unsigned index, unsigned max_size,
 	       struct worker *worker)
 {
+	int error;
+
 	*queue = (struct queue){.device = device,
 				.worker = worker,
 				.max_size = max_size,
 				.kick_fd = -1,
 				.kick.ready = kicked};
 	deferred_init(&queue->again, process_again);
-	return vring_init(&queue->vring, index, max_size, device->ops->request_size, worker,
-			  &queue->again);
+	error = vring_init(&queue->vring, index, max_size, device->ops->request_size, worker,
+			   &queue->again);
+	queue->vring.broken_fd = device->broken_event_fd;
+	return error;
 }
 
 void queue_fini(struct queue *queue)

@@ -88,6 +88,8 @@ static int get_protocol_features(struct session *session, struct message *messag
 static int set_protocol_features(struct session *session, struct message *message,
 				 struct reply *reply)
 {
+	const u64 with_region = BIT64(VHOST_USER_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
+	const u64 region = BIT64(VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD);
 	u64 unknown = message->payload.u64 & ~session_offered_protocol_features(session);
 
 	(void)reply;
@@ -95,6 +97,10 @@ static int set_protocol_features(struct session *session, struct message *messag
 		return log_errno(-EINVAL,
 				 "SET_PROTOCOL_FEATURES: bits %#" PRIx64 " were not offered",
 				 unknown);
+	// vhost-user.rst, VHOST_USER_GET_VRING_BASE
+	if (message->payload.u64 & with_region && !(message->payload.u64 & region))
+		return log_errno(-EINVAL, "SET_PROTOCOL_FEATURES: GET_VRING_BASE_INFLIGHT without "
+					  "INFLIGHT_SHMFD");
 	session->protocol_features = message->payload.u64;
 	return 0;
 }

@@ -48,6 +48,7 @@ int request_reset_device(struct session *session, struct message *message, struc
 	reset_rings(session);
 	for (unsigned i = 0; i < session->queue_count; i++)
 		inflight_forget(&session->queues[i].vring.inflight); // the driver has, too
+	device_state_cancel(&session->state);
 	device_reset(session->device, session->workers);
 	return 0;
 }
@@ -78,14 +79,6 @@ int request_set_status(struct session *session, struct message *message, struct 
 	return 0;
 }
 
-static bool has_broken_ring(const struct session *session)
-{
-	for (unsigned i = 0; i < session->queue_count; i++)
-		if (queue_is_broken(&session->queues[i]))
-			return true;
-	return false;
-}
-
 // 2.1.2 "Device Requirements: Device Status Field"
 int request_get_status(struct session *session, struct message *message, struct reply *reply)
 {
@@ -94,7 +87,7 @@ int request_get_status(struct session *session, struct message *message, struct 
 	(void)message;
 	if (!features_are_ok(session))
 		status &= ~(u64)VIRTIO_STATUS_FEATURES_OK;
-	if (has_broken_ring(session))
+	if (session_has_broken_ring(session))
 		status |= VIRTIO_STATUS_DEVICE_NEEDS_RESET;
 	return reply_u64(reply, status);
 }

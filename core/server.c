@@ -167,6 +167,14 @@ static void config_changed(struct watch *watch, u32 events)
 	session_config_changed(&server->session);
 }
 
+static void ring_broke(struct watch *watch, u32 events)
+{
+	struct server *server = container_of(watch, struct server, broken_watch);
+
+	(void)events;
+	session_ring_broke(&server->session);
+}
+
 // The guest's memory cannot be relied on any more, so this front-end is done.
 static void memory_gone(struct watch *watch, u32 events)
 {
@@ -222,6 +230,10 @@ static int open_events(struct server *server)
 		return error;
 	error = open_event(server, &server->device->config_event_fd, &server->config_watch,
 			   config_changed);
+	if (error)
+		return error;
+	error = open_event(server, &server->device->broken_event_fd, &server->broken_watch,
+			   ring_broke);
 	if (error)
 		return error;
 	error = open_event(server, &server->fault_event_fd, &server->fault_watch, memory_gone);
@@ -368,6 +380,7 @@ void server_fini(struct server *server)
 		stop_worker(server, &server->workers[--server->worker_count]);
 	close_fd(&server->device->config_event_fd);
 	worker_when_late(NULL, NULL);
+	close_fd(&server->device->broken_event_fd);
 	memory_fault_release();
 	close_fd(&server->fault_event_fd);
 	close_fd(&signal_event_fd);

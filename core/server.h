@@ -25,7 +25,8 @@ struct server {
 	struct session session;
 	struct connection connection;
 	struct event_loop loop;
-	struct watch listener_watch, connection_watch, config_watch, signal_watch, fault_watch;
+	struct watch listener_watch, connection_watch, config_watch, broken_watch, signal_watch,
+		fault_watch;
 	int fault_event_fd;
 	bool listener_watched;
 	int call_back_ms; // until a peer that we call is called again

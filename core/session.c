@@ -83,6 +83,7 @@ int session_init(struct session *session, struct device *device, struct worker *
 	session->memory.count = 0; // the regions behind it stay untouched
 	session->next_memory.count = 0;
 	session->config_changed = false;
+	session->ring_broke = false;
 	session->ring_features = ring_features;
 	session->postcopy = (struct postcopy){.fd = -1};
 	session->log = (struct dirty_log){.event_fd = -1};
@@ -146,10 +147,34 @@ u64 session_offered_protocol_features(const struct session *session)
 	return features;
 }
 
+bool session_has_broken_ring(const struct session *session)
+{
+	for (unsigned i = 0; i < session->queue_count; i++)
+		if (queue_is_broken(&session->queues[i]))
+			return true;
+	return false;
+}
+
+// VIRTIO 1.3, 2.1.2 "Device Requirements: Device Status Field": DEVICE_NEEDS_RESET is told as a change of the configuration, once.
+static bool needs_reset(struct session *session)
+{
+	if (!(session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_STATUS)) ||
+	    !(session->status & VIRTIO_STATUS_DRIVER_OK))
+		return false;
+	session->ring_broke = false;
+	return session_has_broken_ring(session); // it may have been set up anew
+}
+
 // vhost-user.rst, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG; "Suspended device state": not before a ring runs.
 static void tell_config_change(struct session *session)
 {
-	if (!session->config_changed || session->backend_fd < 0 || !session_is_running(session))
+	bool can_be_told = session->backend_fd >= 0 &&
+			   session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_CONFIG) &&
+			   session_is_running(session);
+
+	if (session->ring_broke && can_be_told && needs_reset(session))
+		session->config_changed = true;
+	if (!session->config_changed || !can_be_told)
 		return;
 	session->config_changed = false;
 	connection_notify(session->backend_fd, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
@@ -238,6 +263,7 @@ void session_reset(struct session *session)
 	session->features_refused = false;
 	session->status = 0;
 	session->config_changed = false;
+	session->ring_broke = false;
 	device_negotiated(session->device, session->workers, 0);
 	device_reset(session->device, session->workers);
 }
@@ -252,5 +278,11 @@ void session_refresh(struct session *session)
 void session_config_changed(struct session *session)
 {
 	session->config_changed = true;
+	tell_config_change(session);
+}
+
+void session_ring_broke(struct session *session)
+{
+	session->ring_broke = true;
 	tell_config_change(session);
 }

@@ -20,6 +20,7 @@ struct session {
 	int inflight_fd; // the region that we hand out; sealed, as long as any that we can serve
 	struct shared_map inflight; // the region in use
 	bool config_changed;	    // and the front-end has not been told
+	bool ring_broke;	    // and the front-end does not know that
 	bool active;		    // the device has what its rings need to run
 	bool held_up;		    // it lacks that for now: session_start_queues asks it again
 	int backend_fd;		    // socket for requests of ours to the front-end; -1: none; owned
@@ -64,3 +65,7 @@ void session_refresh(struct session *session);
 
 // The device's configuration has changed: the front-end is told, if it listens to that and a ring runs.
 void session_config_changed(struct session *session);
+
+// A ring may have broken: as above, once the driver is ok.
+void session_ring_broke(struct session *session);
+bool session_has_broken_ring(const struct session *session);

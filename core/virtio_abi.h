@@ -16,7 +16,11 @@ enum {
 };
 
 // 2.1 "Device Status Field"; 0 is the reset device
-enum { VIRTIO_STATUS_FEATURES_OK = 8, VIRTIO_STATUS_DEVICE_NEEDS_RESET = 64 };
+enum {
+	VIRTIO_STATUS_DRIVER_OK = 4,
+	VIRTIO_STATUS_FEATURES_OK = 8,
+	VIRTIO_STATUS_DEVICE_NEEDS_RESET = 64,
+};
 
 // 2.7.5 "The Virtqueue Descriptor Table"
 enum { VIRTQ_DESC_F_NEXT = 1, VIRTQ_DESC_F_WRITE = 2, VIRTQ_DESC_F_INDIRECT = 4 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What all ring layouts have in common: memory, eventfds, turns, breaking, waking, and the order of answers.
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -21,8 +22,12 @@ int vring_init(struct vring *vring, unsigned index, unsigned max_size, size_t re
 {
 	int error;
 
-	*vring = (struct vring){
-		.index = index, .worker = worker, .wake = wake, .call_fd = -1, .err_fd = -1};
+	*vring = (struct vring){.index = index,
+				.worker = worker,
+				.wake = wake,
+				.call_fd = -1,
+				.err_fd = -1,
+				.broken_fd = -1};
 	deferred_init(&vring->publish, publish);
 	vring->table_max = max_size > INDIRECT_TABLE_MIN ? max_size : INDIRECT_TABLE_MIN;
 	vring->max_size = max_size;
@@ -79,6 +84,7 @@ void vring_break(struct vring *vring, const char *format, ...)
 		log_error("ring %u broken: %s; it stays stopped until the driver resets the device",
 			  vring->index, reason);
 	signal_front_end(&vring->err_fd);
+	sys_event_signal(vring->broken_fd);
 }
 
 void vring_wake(struct vring *vring)
@@ -417,6 +423,18 @@ static int find_parts(struct vring *vring, const struct vring_layout *layout)
 	return 0;
 }
 
+static int place(struct vring *vring, const struct vring_layout *layout)
+{
+	return vring->packed ? vring_packed_place(vring, layout) : vring_split_place(vring, layout);
+}
+
+// True if the driver has nothing in flight.
+static bool all_is_used(const struct vring *vring)
+{
+	return vring->last_avail == vring->used_next &&
+	       (!vring->packed || vring->avail_wrap == vring->used_wrap);
+}
+
 int vring_place(struct vring *vring, const struct guest_memory *memory, const struct dirty_log *log,
 		const struct vring_layout *layout, u64 features)
 {
@@ -437,11 +455,15 @@ int vring_place(struct vring *vring, const struct guest_memory *memory, const st
 	vring->log_addr = layout->log_addr;
 	error = find_parts(vring, layout);
 	if (!error)
-		error = vring->packed ? vring_packed_place(vring, layout)
-				      : vring_split_place(vring, layout);
+		error = place(vring, layout);
+	if (!error && inflight_next_left(&vring->inflight) && all_is_used(vring)) {
+		inflight_forget(&vring->inflight); // another driver's, from before a pause
+		error = place(vring, layout);
+	}
 	if (error != -EPROTO)
 		return error;
 	inflight_forget(&vring->inflight);
-	vring_break(vring, "what was left in flight cannot be believed");
+	vring_break(vring, "the inflight region cannot be believed: %s %" PRIu64,
+		    vring->inflight.doubt, vring->inflight.doubtful);
 	return 0;
 }

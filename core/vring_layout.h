@@ -4,8 +4,8 @@
 
 #include "core/vring_setup.h"
 
-// Begins at the base that the layout says, or where the process before us was killed. -EINVAL as vring_place; -EPROTO, logged, if
-// what is left in flight cannot be believed.
+// Begins at the base that the layout says, or where the process before us was killed. -EINVAL as vring_place; -EPROTO if
+// what is left in flight cannot be believed, which inflight->doubt tells.
 must_check int vring_split_place(struct vring *vring, const struct vring_layout *layout);
 must_check int vring_packed_place(struct vring *vring, const struct vring_layout *layout);
 

@@ -88,6 +88,7 @@ struct vring {
 	struct deferred *wake; // the queue's: process again in the next turn
 	unsigned index;
 	int call_fd, err_fd; // -1: none; the ring owns them
+	int broken_fd;	     // the core's: an eventfd that has control look for broken rings
 };
 
 // Reserves all memory for a ring of up to max_size entries. `wake` is what vring_wake defers. 0 or -ENOMEM.

@@ -364,7 +364,7 @@ assert not up'
 				2 $log
 				1 /memfd:vhost-multi-gone
 				1 /memfd:vhost-multi-inflight
-				$([ $engine = uring ] && echo 6 || echo 5) anon_inode:[eventfd]
+				$([ $engine = uring ] && echo 7 || echo 6) anon_inode:[eventfd]
 				3 anon_inode:[eventpoll]$([ $engine = sync ] || printf '\n1 anon_inode:[io_uring]')
 				2 socket
 			END

@@ -25,7 +25,10 @@ setup() {
 }
 
 teardown() {
-	[ ${#qemus[@]} = 0 ] || kill -KILL "${qemus[@]}" || true
+	if [ ${#qemus[@]} -gt 0 ]; then # each ends its QEMU
+		kill "${qemus[@]}" || true
+		wait "${qemus[@]}" || true
+	fi
 	[ ${#backends[@]} = 0 ] || kill -KILL "${backends[@]}" || true
 	tail -n 3 "$folder"/*.log || true
 }
@@ -36,11 +39,12 @@ open_place() { # N DEVICE-PROPERTIES
 	start_backend "$at" "$image"
 	backends[$1]=$backend_pid
 	[ "$1" = 0 ] || incoming=(-incoming "unix:$at.migration")
-	"$guest_tests/run-qemu" --disk "$at$2" --log "$at.guest.log" --pidfile "$at.pid" --timeout 300 run=blk \
+	"$guest_tests/run-qemu" --disk "$at$2" --log "$at.guest.log" --pidfile "$at.pid" --timeout 900 run=blk \
 		steps=show,move text=moving -- -qmp "unix:$at.monitor,server=on,wait=off" "${incoming[@]}" \
 		>"$at.qemu.log" 2>&1 3>&- &
 	qemus[$1]=$!
-	until_true test -S "$at.monitor"
+	until_true listening "$at.monitor"
+	[ "$1" = 0 ] || until_true listening "$at.migration"
 }
 
 close_place() { # N
@@ -54,19 +58,16 @@ close_place() { # N
 
 # What the guest has said since it came here.
 said() { # N TEXT
-	grep -q "$2" "$folder/$1.guest.log"
+	grep -q ": $2" "$folder/$1.guest.log"
 }
 
-has_begun() { # N
-	tell "$1" 'info migrate' | grep -qi 'status:.*active'
+migration() { # N WORDS: is it one of these?
+	tell "$1" 'info migrate' | grep -qiE "status:.*($2)"
 }
 
-migrated() { # N
-	tell "$1" 'info migrate' | grep -qi 'status:.*completed'
-}
-
+# For five minutes at least: a busy host may be slow.
 until_true() { # COMMAND...
-	local tries=600
+	local tries=3000
 	until "$@"; do
 		tries=$((tries - 1))
 		[ $tries -gt 0 ] || return 1
@@ -90,11 +91,11 @@ move() { # N DEVICE-PROPERTIES
 	# a pause that is long enough for a host that is busy to come to an end
 	tell "$1" "migrate_set_parameter max-bandwidth $speed" 'migrate_set_parameter downtime-limit 2000' "migrate -d unix:$folder/$to.migration"
 	if [ -n "$postcopy" ]; then
-		until_true has_begun "$1"
+		until_true migration "$1" active
 		tell "$1" migrate_start_postcopy
 	fi
-	until_true migrated "$1" || tell "$1" 'info migrate' >&2
-	migrated "$1"
+	until_true migration "$1" 'completed|failed|cancelled' || true
+	migration "$1" completed || { tell "$1" 'info migrate' && return 1; }
 	until_true said "$to" 'round'
 	[ -z "$postcopy" ] || until_true grep 'POSTCOPY_END: .*: 0$' "$folder/$to.log"
 	close_place "$1"

@@ -3,6 +3,7 @@
 #include "tests/unit/serve.h"
 
 #include <signal.h>
+#include <string.h>
 #include <time.h>
 
 enum { END_MS = 20000, SIGNAL_AGAIN_MS = 500 };
@@ -70,4 +71,27 @@ int unit_server_stop(struct unit_server *unit)
 		waited += SIGNAL_AGAIN_MS;
 	} while (!ends_within(unit, SIGNAL_AGAIN_MS));
 	return finish(unit);
+}
+
+struct unit_server unit_server;
+struct echo unit_echo;
+static unsigned fds_before;
+
+int unit_server_setup(void **state)
+{
+	(void)state;
+	fds_before = unit_open_fds();
+	memset(&unit_server, 0, sizeof(unit_server));
+	unit_server.options.workers = 2;
+	echo_init(&unit_echo, 4, ECHO_AT_ONCE);
+	return 0;
+}
+
+int unit_server_teardown(void **state)
+{
+	(void)state;
+	return unit_open_fds() == fds_before && unit_echo.worker_starts == unit_echo.worker_stops &&
+			       unit_echo.wrong_thread == 0
+		       ? 0
+		       : -1;
 }

@@ -5,7 +5,7 @@
 #include <semaphore.h>
 
 #include "core/server.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/echo.h"
 
 struct unit_server {
 	struct server server;
@@ -26,3 +26,10 @@ void unit_server_start(struct unit_server *unit, struct device *device);
 // server_serve did.
 int unit_server_stop(struct unit_server *unit);
 int unit_server_join(struct unit_server *unit);
+
+// For tests of the server itself: around each of them two workers and a device of four rings, which are not started. Whatever
+// the test did, afterwards no fd is left, every worker has ended, and nothing ran where it should not.
+extern struct unit_server unit_server;
+extern struct echo unit_echo;
+int unit_server_setup(void **state);
+int unit_server_teardown(void **state);

@@ -80,6 +80,16 @@ TEST(read_only_disk_offers_no_way_to_write)
 	assert_int_equal(unit_disk_config(&disk).max_write_zeroes_sectors, 0);
 }
 
+// 5.2.3 "Feature bits": LIFETIME, SECURE_ERASE and ZONED
+TEST(what_neither_files_nor_memory_have_is_never_offered)
+{
+	OPEN("--path", unit_file("plain", 4096));
+	assert_false(offers(15) || offers(16) || offers(17));
+	unit_disk_close(&disk);
+	OPEN("--path", "memory:1M");
+	assert_false(offers(15) || offers(16) || offers(17));
+}
+
 TEST(ignored_discard_is_not_offered)
 {
 	OPEN("--path", "memory:1M", "--discard=ignore");
@@ -345,6 +355,7 @@ int main(void)
 		BLK_TEST(bad_combinations_are_refused),
 		BLK_TEST(writable_disk_offers_what_it_can),
 		BLK_TEST(read_only_disk_offers_no_way_to_write),
+		BLK_TEST(what_neither_files_nor_memory_have_is_never_offered),
 		BLK_TEST(ignored_discard_is_not_offered),
 		BLK_TEST(queues_are_as_many_and_as_long_as_asked),
 		BLK_TEST(capacity_counts_whole_blocks_alone),

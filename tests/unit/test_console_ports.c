@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of applets/console/ as a device with several ports.
+#include <endian.h>
 #include <string.h>
 
-#include "applets/console/virtio_console.h"
+#include "applets/console/console.h"
 #include "tests/unit/console.h"
 
 static void tell(struct unit_console *guest, u32 id, unsigned event, unsigned value)
@@ -184,6 +185,37 @@ TEST(pause_does_not_make_the_ports_unknown)
 	unit_console_close(&guest);
 }
 
+// 5.3.6.2 "Multiport Device Operation": whatever becomes of clients and drivers, ports stay.
+TEST(no_port_is_ever_removed)
+{
+	struct virtio_console_control header;
+	struct unit_console guest;
+	const struct vm_ring *driver;
+
+	open_two(&guest);
+	driver = &guest.rings[2].driver;
+	for (unsigned i = 0; i < 2; i++) {
+		tell(&guest, 1, VIRTIO_CONSOLE_PORT_READY, 1);
+		tell(&guest, 1, VIRTIO_CONSOLE_PORT_OPEN, i);
+		port_left(&console_of(guest.device)->ports[1]);
+		offer_control(&guest, 4);
+		tell(&guest, UINT32_MAX, VIRTIO_CONSOLE_DEVICE_READY, 1 - i);
+		offer_control(&guest, 4);
+	}
+	for (unsigned i = 0; i < guest.ring_count; i++)
+		guest.device->ops->queue_stop(guest.device, &guest.rings[i].vring);
+	guest.device->ops->reset(guest.device);
+	unit_console_start(&guest, BIT64(VIRTIO_CONSOLE_F_MULTIPORT));
+	tell(&guest, UINT32_MAX, VIRTIO_CONSOLE_DEVICE_READY, 1);
+	offer_control(&guest, 4);
+	assert_int_not_equal(le16toh(driver->used->idx), driver->used_idx);
+	while (le16toh(driver->used->idx) != driver->used_idx) {
+		unit_console_take(&guest, 2, &header, sizeof(header));
+		assert_int_not_equal(le16_get(header.event), VIRTIO_CONSOLE_DEVICE_REMOVE);
+	}
+	unit_console_close(&guest);
+}
+
 // What a console of two ports is saved as: the driver's readiness and two ports, then each port's flags and what is yet to be told.
 static int load(struct unit_console *guest, const char *state, size_t len)
 {
@@ -276,6 +308,7 @@ int main(void)
 		RUN(nonsense_is_ignored_and_told_once),
 		RUN(storm_of_messages_leaves_at_most_one_of_each_kind),
 		RUN(pause_does_not_make_the_ports_unknown),
+		RUN(no_port_is_ever_removed),
 		RUN(driver_goes_on_with_its_ports_in_another_process),
 		RUN(driver_hears_of_a_port_that_it_did_not_have_before),
 		RUN(forged_states_change_nothing),

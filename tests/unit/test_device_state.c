@@ -192,13 +192,8 @@ TEST(large_state_goes_through_a_small_pipe_in_pieces)
 	expect_device_is_whole();
 }
 
-static bool was_loaded(const void *context)
-{
-	(void)context;
-	return echo_count(&echo.loads) > 0;
-}
-
-TEST(state_is_applied_when_its_end_comes_without_being_asked)
+// Else the device would change while the control thread looks at it.
+TEST(state_is_applied_only_while_its_end_is_asked_for)
 {
 	u8 bytes[HEADER + LEN + 1];
 	int fds[2];
@@ -210,10 +205,30 @@ TEST(state_is_applied_when_its_end_comes_without_being_asked)
 	device_state_transfer(&transfer, true, fds[0]);
 	for (unsigned i = 0; i < HEADER + LEN; i += 2)
 		assert_int_equal(write(fds[1], bytes + i, 2), 2);
-	assert_false(was_loaded(NULL));
+	assert_int_equal(shutdown(fds[1], SHUT_WR), 0);
+	unit_wait_readable(fds[1]); // all was read, and the other end is closed
 	close(fds[1]);
-	unit_wait(was_loaded, NULL);
-	assert_true(device_state_check(&transfer));
+	assert_int_equal(echo_count(&echo.loads), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(device_state_check(&transfer));
+		assert_int_equal(echo_count(&echo.loads), 1);
+	}
+}
+
+TEST(state_that_nobody_asks_for_is_thrown_away)
+{
+	const char *path = unit_path("unasked");
+	u8 bytes[HEADER + LEN + 1];
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	saved(bytes, sizeof(bytes));
+	assert_int_equal(pwrite(fd, bytes, HEADER + LEN, 0), HEADER + LEN);
+	device_state_transfer(&transfer, true, fd);
+	device_state_cancel(&transfer);
+	assert_false(device_state_check(&transfer));
+	device_state_transfer(&transfer, true, open(path, O_RDONLY | O_CLOEXEC));
+	assert_int_equal(saved(bytes, sizeof(bytes)), HEADER + LEN);
+	assert_int_equal(echo.loads, 0);
 }
 
 TEST(file_is_written_and_read_at_once)
@@ -225,8 +240,8 @@ TEST(file_is_written_and_read_at_once)
 	assert_true(device_state_check(&transfer));
 	spoil_device();
 	device_state_transfer(&transfer, true, open(path, O_RDONLY | O_CLOEXEC));
-	expect_device_is_whole();
 	assert_true(device_state_check(&transfer));
+	expect_device_is_whole();
 }
 
 TEST(state_that_is_too_long_is_refused)
@@ -294,7 +309,8 @@ int main(void)
 		RUN_WITH(setup, device_with_fewer_queues_may_be_moved_here_but_none_with_more,
 			 teardown),
 		RUN_WITH(setup, large_state_goes_through_a_small_pipe_in_pieces, teardown),
-		RUN_WITH(setup, state_is_applied_when_its_end_comes_without_being_asked, teardown),
+		RUN_WITH(setup, state_is_applied_only_while_its_end_is_asked_for, teardown),
+		RUN_WITH(setup, state_that_nobody_asks_for_is_thrown_away, teardown),
 		RUN_WITH(setup, file_is_written_and_read_at_once, teardown),
 		RUN_WITH(setup, state_that_is_too_long_is_refused, teardown),
 		RUN_WITH(setup, nothing_is_good_before_it_has_ended, teardown),

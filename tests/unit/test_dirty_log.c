@@ -2,8 +2,14 @@
 // Tests of core/dirty_log.c, and of what rings mark in it: exactly the pages of the bytes that were written.
 #include "tests/unit/ring.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "core/sys.h"
+
+#include "core/sys.h"
 
 #define PAGE UINT64_C(4096)
 #define LOG_ADDR (16 * PAGE)
@@ -103,6 +109,83 @@ TEST(log_that_cannot_be_mapped_leaves_the_old_one)
 	assert_int_equal(dirty_log_open(&dirty, 8, UINT64_MAX - 7, file), -EINVAL);
 	assert_ptr_equal(dirty.map.bytes, before);
 }
+
+// ---- who else is at the log ----
+
+// Two workers mark pages of one byte of the log, while a third thread takes its bits away and copies the pages, as the workers do
+// themselves so that they need not wait for it.
+enum { SHARED_PAGES = 4, WORKERS = 2, ROUNDS = 1000000, PATIENCE_S = 60 };
+
+static u64 contents[SHARED_PAGES], copies[SHARED_PAGES];
+static unsigned working;
+
+static void collect(void)
+{
+	u8 bits = __atomic_exchange_n(dirty.map.bytes, 0, __ATOMIC_SEQ_CST);
+
+	for (unsigned i = 0; i < SHARED_PAGES; i++)
+		if (bits & 1u << i)
+			__atomic_store_n(&copies[i],
+					 __atomic_load_n(&contents[i], __ATOMIC_RELAXED),
+					 __ATOMIC_RELAXED);
+}
+
+static bool is_copied(u64 page, u64 round)
+{
+	u64 until = 0;
+
+	while (__atomic_load_n(&copies[page], __ATOMIC_RELAXED) != round) {
+		u64 now = sys_clock_ns();
+
+		if (until == 0)
+			until = now + PATIENCE_S * UINT64_C(1000000000);
+		if (now > until)
+			return false;
+		collect();
+	}
+	return true;
+}
+
+// Writes every other page and waits until each has been copied, again and again. NULL: one never was.
+static void *write_pages(void *first)
+{
+	const u64 *own = first;
+	bool good = true;
+
+	for (u64 round = 1; good && round <= ROUNDS; round++) {
+		for (u64 i = *own; i < SHARED_PAGES; i += WORKERS) {
+			__atomic_store_n(&contents[i], round, __ATOMIC_RELAXED);
+			dirty_log_mark(&dirty, i * PAGE, 1);
+		}
+		for (u64 i = *own; good && i < SHARED_PAGES; i += WORKERS)
+			good = is_copied(i, round);
+	}
+	__atomic_sub_fetch(&working, 1, __ATOMIC_RELAXED);
+	return good ? first : NULL;
+}
+
+TEST(no_mark_is_lost_among_workers_and_the_front_end)
+{
+	u64 first[WORKERS] = {0, 1};
+	pthread_t threads[WORKERS];
+
+	open_log(1, 0);
+	working = WORKERS;
+	for (unsigned i = 0; i < WORKERS; i++)
+		assert_int_equal(pthread_create(&threads[i], NULL, write_pages, &first[i]), 0);
+	while (__atomic_load_n(&working, __ATOMIC_RELAXED) > 0) {
+		collect();
+		sched_yield();
+	}
+	for (unsigned i = 0; i < WORKERS; i++) {
+		void *done;
+
+		assert_int_equal(pthread_join(threads[i], &done), 0);
+		assert_non_null(done);
+	}
+}
+
+// ---- what rings mark ----
 
 // A chain of one readable page, and writable ones that end in a status byte on a page of its own; the first writable address.
 static u64 offer(u64 *status, unsigned pages)
@@ -215,6 +298,7 @@ int main(void)
 		LOG_TEST(bytes_mark_their_pages_alone),
 		LOG_TEST(what_is_beyond_the_log_is_not_marked),
 		LOG_TEST(log_that_cannot_be_mapped_leaves_the_old_one),
+		LOG_TEST(no_mark_is_lost_among_workers_and_the_front_end),
 		RING_TEST(read_marks_its_data_and_status),
 		RING_TEST(write_marks_its_status_alone),
 		RING_TEST(copies_mark_what_they_filled),

@@ -15,6 +15,7 @@ static _Alignas(64) u8 region[REGION_LEN];
 static u64 features;
 static u32 first_base;
 
+#define EXPECTED_LINE ": error: ring 5 broken: the inflight region cannot be believed: "
 #define SPLIT_REGION ((struct vu_inflight_split *)(void *)region)
 #define PACKED_REGION ((struct vu_inflight_packed *)(void *)region)
 
@@ -211,10 +212,17 @@ TEST(region_too_small_for_the_ring_is_refused)
 
 // ---- regions that cannot be believed; `spoil` changes one with chains in flight ----
 
-// The ring is broken, which the front-end is told once; set up anew it works, and the region is empty.
+// The ring is broken, which the front-end is told once and the log in one line; set up anew it works, and the region is empty.
 static void expect_distrust(const char *what)
 {
+	const char *said;
+
+	unit_capture(STDERR_FILENO);
 	attach_and_place();
+	said = unit_captured();
+	if (strncmp(said + strcspn(said, ":"), EXPECTED_LINE, strlen(EXPECTED_LINE)) != 0 ||
+	    strchr(said, '\n')[1])
+		fail_msg("%s is logged as \"%s\"", what, said);
 	if (!ring.vring.broken)
 		fail_msg("%s is believed", what);
 	assert_int_equal(unit_ring_errors(&ring), 1);
@@ -328,6 +336,30 @@ TEST(equal_and_wrapped_counters_have_an_order)
 	}
 }
 
+// A driver that goes on finds after a pause what was left before; one that begins anew gets nothing of another's.
+TEST(what_is_left_belongs_to_the_driver_that_left_it)
+{
+	struct chain *chain;
+	u16 head;
+
+	leave_two();
+	attach_and_place();
+	assert_int_equal(unit_ring_place(&ring, features, vring_base(&ring.vring)), 0);
+	assert_non_null(inflight_next_left(&ring.vring.inflight));
+	assert_int_equal(marked(), 2);
+	vm_ring_reset(&ring.driver);
+	assert_int_equal(unit_ring_place(&ring, features, first_base), 0);
+	assert_int_equal(marked(), 0);
+	vring_begin_turn(&ring.vring);
+	assert_null(vring_pop(&ring.vring));
+	head = unit_ring_add(&ring, 1, 0);
+	chain = pop_head(head);
+	assert_int_equal(marked(), 1);
+	assert_int_equal(chain_readable_len(chain), 1);
+	answer(chain, 0);
+	expect_empty();
+}
+
 #define BOTH(name) \
 	{#name " split", name, setup_split, teardown, NULL}, \
 	{ \
@@ -391,6 +423,7 @@ int main(void)
 		BOTH(region_too_small_for_the_ring_is_refused),
 		BOTH(marks_other_than_one_are_none),
 		BOTH(equal_and_wrapped_counters_have_an_order),
+		BOTH(what_is_left_belongs_to_the_driver_that_left_it),
 		RUN_WITH(setup_split, split_region_with_nonsense_breaks_the_ring, teardown),
 		RUN_WITH(setup_split, batch_list_that_loops_ends, teardown),
 		RUN_WITH(setup_split, split_ring_with_more_available_than_its_entries_breaks,

@@ -110,7 +110,8 @@ TEST(wrong_number_of_fds_is_refused_in_every_request_and_all_are_closed)
 TEST(request_whose_protocol_feature_is_not_negotiated_is_refused)
 {
 	const u8 payload[2048] = {0};
-	u64 offered = session_offered_protocol_features(&desk.session);
+	u64 offered = session_offered_protocol_features(&desk.session) &
+		      ~VU_BIT(VU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT); // it needs another
 
 	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *row = &rows[i];
@@ -253,6 +254,18 @@ TEST(protocol_features_that_were_not_offered_are_refused)
 	assert_true(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION, BIT64(62)) < 0);
 	assert_true(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION, BIT64(2)) < 0);
 	assert_int_equal(desk.session.protocol_features, 0);
+}
+
+TEST(protocol_feature_without_the_one_that_it_needs_is_refused)
+{
+	const u64 region = VU_BIT(VU_PROTOCOL_F_INFLIGHT_SHMFD);
+	const u64 base = VU_BIT(VU_PROTOCOL_F_GET_VRING_BASE_INFLIGHT);
+
+	assert_true(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION, base) < 0);
+	assert_int_equal(desk.session.protocol_features, 0);
+	assert_int_equal(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION, base | region),
+			 0);
+	assert_int_equal(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION, region), 0);
 }
 
 TEST(protocol_features_are_derived_from_the_device)
@@ -445,6 +458,7 @@ int main(void)
 		DESK_TEST(legacy_drivers_are_refused),
 		DESK_TEST(features_cannot_change_while_a_ring_runs_but_may_be_repeated),
 		DESK_TEST(protocol_features_that_were_not_offered_are_refused),
+		DESK_TEST(protocol_feature_without_the_one_that_it_needs_is_refused),
 		DESK_TEST(protocol_features_are_derived_from_the_device),
 		DESK_TEST(rings_are_enabled_from_the_start_without_the_feature_bit),
 		DESK_TEST(configuration_is_read_in_any_slice_and_is_zero_behind_its_end),

@@ -3,6 +3,7 @@
 #include "tests/unit/desk.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -242,6 +243,26 @@ TEST(transfer_is_refused_while_a_ring_runs_and_given_up_when_one_starts)
 	assert_int_equal(desk.echo.loads, 0);
 }
 
+// Its file descriptor is closed and nothing is taken over, with or without the front-end.
+TEST(transfer_under_way_is_given_up_with_a_reset_and_with_the_front_end)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		int fds[2];
+
+		make_state(fds);
+		assert_false(refuses(VU_TRANSFER_LOAD, 0, fds[0]));
+		if (i == 0)
+			send_empty(VU_RESET_DEVICE);
+		else
+			session_reset(&desk.session);
+		assert_int_equal(write(fds[1], "", 1), -1); // EPIPE
+		close(fds[1]);
+		desk_accept_protocol_features(&desk);
+		assert_false(is_good());
+	}
+	assert_int_equal(desk.echo.loads, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -259,7 +280,10 @@ int main(void)
 		RUN_WITH(setup, wrong_direction_and_phase_are_refused, teardown),
 		RUN_WITH(setup, transfer_is_refused_while_a_ring_runs_and_given_up_when_one_starts,
 			 teardown),
+		RUN_WITH(setup, transfer_under_way_is_given_up_with_a_reset_and_with_the_front_end,
+			 teardown),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

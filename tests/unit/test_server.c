@@ -11,40 +11,16 @@
 #include <time.h>
 
 #include "tests/frontend/vm.h"
-#include "tests/unit/echo.h"
 
-static struct unit_server unit;
-static struct echo echo;
 static struct vm vm;
 static struct echo_slot slots[4]; // one for each ring
-static unsigned fds_before;
-
-static int setup(void **state)
-{
-	(void)state;
-	fds_before = unit_open_fds();
-	memset(&unit, 0, sizeof(unit));
-	unit.options.workers = 2;
-	echo_init(&echo, 4, ECHO_AT_ONCE);
-	return 0;
-}
-
-// Whatever a test did: no fd is left, every worker has ended, nothing ran where it should not.
-static int teardown(void **state)
-{
-	(void)state;
-	return unit_open_fds() == fds_before && echo.worker_starts == echo.worker_stops &&
-			       echo.wrong_thread == 0
-		       ? 0
-		       : -1;
-}
 
 static const char *listen_on_path(void)
 {
 	const char *path = unit_path("socket");
 
-	assert_int_equal(listener_open_path(&unit.listener, path, 0600), 0);
-	unit_server_start(&unit, &echo.device);
+	assert_int_equal(listener_open_path(&unit_server.listener, path, 0600), 0);
+	unit_server_start(&unit_server, &unit_echo.device);
 	return path;
 }
 
@@ -54,8 +30,8 @@ static int serve_socket(void)
 	int sockets[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
-	assert_int_equal(listener_open_fd(&unit.listener, sockets[0]), 0);
-	unit_server_start(&unit, &echo.device);
+	assert_int_equal(listener_open_fd(&unit_server.listener, sockets[0]), 0);
+	unit_server_start(&unit_server, &unit_echo.device);
 	return sockets[1];
 }
 
@@ -82,20 +58,20 @@ static bool ring_works(unsigned ring)
 
 TEST(one_connection_is_served_and_then_the_server_ends)
 {
-	unit.options.exit_on_disconnect = true;
+	unit_server.options.exit_on_disconnect = true;
 	start_vm(listen_on_path(), 4);
 	for (unsigned i = 0; i < 4; i++)
 		assert_true(ring_works(i));
 	vm_close(&vm);
-	assert_int_equal(unit_server_join(&unit), 0);
-	assert_int_equal(echo.worker_stops, 2);
+	assert_int_equal(unit_server_join(&unit_server), 0);
+	assert_int_equal(unit_echo.worker_stops, 2);
 	assert_int_equal(access(unit_path("socket"), F_OK), -1);
 }
 
 TEST(disconnect_at_once_is_success)
 {
 	close(serve_socket());
-	assert_int_equal(unit_server_join(&unit), 0);
+	assert_int_equal(unit_server_join(&unit_server), 0);
 }
 
 TEST(partial_message_is_success)
@@ -107,7 +83,7 @@ TEST(partial_message_is_success)
 
 		assert_int_equal(write(fd, bytes, len), len);
 		close(fd);
-		assert_int_equal(unit_server_join(&unit), 0);
+		assert_int_equal(unit_server_join(&unit_server), 0);
 	}
 }
 
@@ -119,7 +95,7 @@ TEST(partial_payload_is_success)
 
 	assert_int_equal(write(fd, &header, sizeof(header)), sizeof(header));
 	close(fd);
-	assert_int_equal(unit_server_join(&unit), 0);
+	assert_int_equal(unit_server_join(&unit_server), 0);
 }
 
 TEST(broken_socket_is_success)
@@ -130,7 +106,7 @@ TEST(broken_socket_is_success)
 	for (unsigned i = 0; i < 10; i++) // and no reply is read
 		assert_int_equal(write(fd, &header, sizeof(header)), sizeof(header));
 	close(fd);
-	assert_int_equal(unit_server_join(&unit), 0);
+	assert_int_equal(unit_server_join(&unit_server), 0);
 }
 
 TEST(only_front_end_that_breaks_the_protocol_is_a_failure)
@@ -139,7 +115,7 @@ TEST(only_front_end_that_breaks_the_protocol_is_a_failure)
 	int fd = serve_socket();
 
 	assert_int_equal(write(fd, &header, sizeof(header)), sizeof(header));
-	assert_int_equal(unit_server_join(&unit), -EPROTO);
+	assert_int_equal(unit_server_join(&unit_server), -EPROTO);
 	close(fd);
 }
 
@@ -174,8 +150,8 @@ TEST(front_ends_come_and_go_and_leave_nothing_behind)
 	}
 	assert_true(nobody_is_connected(path)); // so the last one's things are given back
 	unit_wait(fds_are_back, &fds);
-	assert_int_equal(unit_server_stop(&unit), 0);
-	assert_int_equal(echo.served, 40);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
+	assert_int_equal(unit_echo.served, 40);
 }
 
 TEST(front_end_that_breaks_the_protocol_is_sent_away_and_the_next_is_served)
@@ -191,7 +167,7 @@ TEST(front_end_that_breaks_the_protocol_is_sent_away_and_the_next_is_served)
 	start_vm(path, 1);
 	assert_true(ring_works(0));
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 TEST(front_end_that_reads_no_replies_is_sent_away)
@@ -207,7 +183,7 @@ TEST(front_end_that_reads_no_replies_is_sent_away)
 	assert_int_equal(error, -ECONNRESET);
 	frontend_close(&frontend);
 	assert_true(nobody_is_connected(path));
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 TEST(second_front_end_is_served_when_the_first_has_gone)
@@ -225,7 +201,7 @@ TEST(second_front_end_is_served_when_the_first_has_gone)
 	assert_int_equal(frontend_get_features(&second, &features), 0);
 	assert_true(features & VU_BIT(VM_F_VERSION_1));
 	frontend_close(&second);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 TEST(stopped_rings_go_on_when_the_front_end_resumes)
@@ -240,7 +216,7 @@ TEST(stopped_rings_go_on_when_the_front_end_resumes)
 	}
 	assert_true(ring_works(1));
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 TEST(every_known_front_end_is_served)
@@ -256,27 +232,36 @@ TEST(every_known_front_end_is_served)
 		assert_true(ring_works(0));
 		vm_close(&vm);
 	}
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 // ---- workers
 
 TEST(worker_serves_fds_of_the_device_beside_the_kicks)
 {
-	echo.order = ECHO_LATER;
+	unit_echo.order = ECHO_LATER;
 	start_vm(listen_on_path(), 1);
 	for (u32 i = 1; i <= 20; i++) {
 		assert_true(echo_add(&vm.rings[0], &slots[0], i));
 		vm_ring_kick(&vm.rings[0]);
-		echo_wait(&echo.taken, i);
+		echo_wait(&unit_echo.taken, i);
 		assert_null(echo_take(&vm.rings[0]));
-		echo_release(&echo, 0);
+		echo_release(&unit_echo, 0);
 		assert_int_equal(vm_ring_wait(&vm.rings[0], 5000), 0);
 		assert_ptr_equal(echo_take(&vm.rings[0]), &slots[0]);
 	}
-	assert_true(echo_count(&echo.releases) >= 20);
+	assert_true(echo_count(&unit_echo.releases) >= 20);
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
+}
+
+static void expect_config_change(void)
+{
+	struct vu_header header;
+
+	unit_wait_readable(vm.backend_fd);
+	assert_int_equal(read(vm.backend_fd, &header, sizeof(header)), sizeof(header));
+	assert_int_equal(header.request, VU_BACKEND_CONFIG_CHANGE_MSG);
 }
 
 TEST(broken_ring_leaves_its_worker_the_other_rings_and_the_connection_alone)
@@ -284,7 +269,7 @@ TEST(broken_ring_leaves_its_worker_the_other_rings_and_the_connection_alone)
 	const struct vm_buffer nowhere = {.addr = UINT64_MAX - 100, .len = 50};
 	const char *path;
 
-	unit.options.workers = 1;
+	unit_server.options.workers = 1;
 	path = listen_on_path();
 	start_vm(path, 2);
 	vm_ring_add(&vm.rings[0], &nowhere, 1, NULL); // refused
@@ -292,6 +277,7 @@ TEST(broken_ring_leaves_its_worker_the_other_rings_and_the_connection_alone)
 	vm.rings[0].avail_idx++;
 	vm_ring_kick(&vm.rings[0]);
 	unit_wait_readable(vm.rings[0].err_fd);
+	expect_config_change(); // DEVICE_NEEDS_RESET
 	for (unsigned i = 0; i < 100; i++)
 		assert_true(ring_works(1));
 	assert_int_equal(vm_stop(&vm), 0);
@@ -299,53 +285,55 @@ TEST(broken_ring_leaves_its_worker_the_other_rings_and_the_connection_alone)
 	start_vm(path, 2);
 	assert_true(ring_works(0));
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 TEST(there_are_no_more_workers_than_queues)
 {
-	unit.options.workers = 64;
+	unit_server.options.workers = 64;
 	start_vm(listen_on_path(), 4);
-	assert_int_equal(unit.server.worker_count, 4);
+	assert_int_equal(unit_server.server.worker_count, 4);
 	assert_true(ring_works(3));
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
-	assert_int_equal(echo.worker_stops, 4);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
+	assert_int_equal(unit_echo.worker_stops, 4);
 }
 
 TEST(device_that_wants_one_worker_gets_one)
 {
-	unit.options.workers = 4;
-	echo.ops.one_worker = true;
+	unit_server.options.workers = 4;
+	unit_echo.ops.one_worker = true;
 	start_vm(listen_on_path(), 4);
-	assert_int_equal(unit.server.worker_count, 1);
+	assert_int_equal(unit_server.server.worker_count, 1);
 	for (unsigned i = 0; i < 4; i++)
 		assert_true(ring_works(i));
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 TEST(device_that_cannot_start_on_a_worker_ends_those_before_it)
 {
-	unit.options.workers = 4;
-	echo.start_error = -EMFILE;
-	echo.failing = 2;
-	unit.listener = (struct listener){.fd = -1, .connected_fd = -1, .keeper_fd = -1};
-	assert_int_equal(server_init(&unit.server, &echo.device, &unit.listener, &unit.options),
+	unit_server.options.workers = 4;
+	unit_echo.start_error = -EMFILE;
+	unit_echo.failing = 2;
+	unit_server.listener = (struct listener){.fd = -1, .connected_fd = -1, .keeper_fd = -1};
+	assert_int_equal(server_init(&unit_server.server, &unit_echo.device, &unit_server.listener,
+				     &unit_server.options),
 			 -EMFILE);
-	assert_int_equal(echo.worker_stops, 2);
+	assert_int_equal(unit_echo.worker_stops, 2);
 }
 
 TEST(worker_on_a_processor_that_is_not_there_is_an_error)
 {
 	static const int cpus[] = {CPU_SETSIZE - 1};
 
-	unit.options.cpus = cpus;
-	unit.options.cpu_count = 1;
-	unit.listener = (struct listener){.fd = -1, .connected_fd = -1, .keeper_fd = -1};
-	assert_int_equal(server_init(&unit.server, &echo.device, &unit.listener, &unit.options),
+	unit_server.options.cpus = cpus;
+	unit_server.options.cpu_count = 1;
+	unit_server.listener = (struct listener){.fd = -1, .connected_fd = -1, .keeper_fd = -1};
+	assert_int_equal(server_init(&unit_server.server, &unit_echo.device, &unit_server.listener,
+				     &unit_server.options),
 			 -EINVAL);
-	assert_int_equal(echo.worker_starts, 0);
+	assert_int_equal(unit_echo.worker_starts, 0);
 }
 
 TEST(sighup_has_the_device_refreshed_with_a_front_end_and_without)
@@ -357,29 +345,29 @@ TEST(sighup_has_the_device_refreshed_with_a_front_end_and_without)
 	const char *path = listen_on_path();
 
 	// NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread,cert-pos44-c): it has a handler
-	pthread_kill(unit.thread, SIGHUP);
-	echo_wait(&echo.refreshes, 1);
+	pthread_kill(unit_server.thread, SIGHUP);
+	echo_wait(&unit_echo.refreshes, 1);
 	start_vm(path, 2);
 	assert_true(ring_works(0));
 	// NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread,cert-pos44-c): it has a handler
-	pthread_kill(unit.thread, SIGHUP);
-	echo_wait(&echo.refreshes, 2);
+	pthread_kill(unit_server.thread, SIGHUP);
+	echo_wait(&unit_echo.refreshes, 2);
 	assert_true(ring_works(0) && ring_works(1));
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
 TEST(rings_start_by_themselves_once_the_device_can_be_had)
 {
-	echo.busy = -EAGAIN;
+	unit_echo.busy = -EAGAIN;
 	start_vm(listen_on_path(), 2);
-	echo_wait(&echo.activations, 10); // though no message has come for long
-	assert_int_equal(echo_count(&echo.starts), 0);
-	__atomic_store_n(&echo.busy, 0, __ATOMIC_RELEASE);
+	echo_wait(&unit_echo.activations, 10); // though no message has come for long
+	assert_int_equal(echo_count(&unit_echo.starts), 0);
+	__atomic_store_n(&unit_echo.busy, 0, __ATOMIC_RELEASE);
 	assert_true(ring_works(0) && ring_works(1));
 	vm_close(&vm);
-	assert_int_equal(unit_server_stop(&unit), 0);
-	assert_int_equal(echo.deactivations, 1);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
+	assert_int_equal(unit_echo.deactivations, 1);
 }
 
 // ---- the end
@@ -387,39 +375,39 @@ TEST(rings_start_by_themselves_once_the_device_can_be_had)
 TEST(signal_ends_an_idle_server)
 {
 	listen_on_path();
-	assert_int_equal(unit_server_stop(&unit), 0);
-	assert_int_equal(echo.worker_stops, 2);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
+	assert_int_equal(unit_echo.worker_stops, 2);
 	assert_int_equal(access(unit_path("socket"), F_OK), -1);
 }
 
 TEST(signal_drains_what_is_in_flight_and_ends_every_worker)
 {
-	echo.order = ECHO_LATER;
+	unit_echo.order = ECHO_LATER;
 	start_vm(listen_on_path(), 4);
 	assert_true(echo_add(&vm.rings[3], &slots[3], 1));
 	vm_ring_kick(&vm.rings[3]);
-	echo_wait(&echo.taken, 1);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	echo_wait(&unit_echo.taken, 1);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 	assert_ptr_equal(echo_take(&vm.rings[3]), &slots[3]);
-	assert_int_equal(echo.worker_stops, 2);
+	assert_int_equal(unit_echo.worker_stops, 2);
 	vm_close(&vm);
 }
 
 TEST(front_end_that_goes_with_requests_in_flight_is_drained)
 {
-	echo.order = ECHO_LATER;
-	echo.stop_ns = 20000000;
-	unit.options.exit_on_disconnect = true;
+	unit_echo.order = ECHO_LATER;
+	unit_echo.stop_ns = 20000000;
+	unit_server.options.exit_on_disconnect = true;
 	start_vm(listen_on_path(), 4);
 	for (u32 i = 0; i < 4; i++) {
 		assert_true(echo_add(&vm.rings[i], &slots[i], 1));
 		vm_ring_kick(&vm.rings[i]);
 	}
-	echo_wait(&echo.taken, 1);
+	echo_wait(&unit_echo.taken, 1);
 	frontend_close(&vm.frontend);
-	assert_int_equal(unit_server_join(&unit), 0);
-	assert_int_equal(echo.taken, echo.served);
-	assert_int_equal(echo.stops, 4);
+	assert_int_equal(unit_server_join(&unit_server), 0);
+	assert_int_equal(unit_echo.taken, unit_echo.served);
+	assert_int_equal(unit_echo.stops, 4);
 	vm_close(&vm);
 }
 
@@ -431,8 +419,9 @@ static pid_t fork_server(void)
 	if (pid)
 		return pid;
 	alarm(20); // ends the test if the signal does not
-	_exit(server_init(&unit.server, &echo.device, &unit.listener, &unit.options) ||
-	      server_serve(&unit.server));
+	_exit(server_init(&unit_server.server, &unit_echo.device, &unit_server.listener,
+			  &unit_server.options) ||
+	      server_serve(&unit_server.server));
 }
 
 // A call eventfd that is full and, behind the server's back, made to block.
@@ -443,7 +432,7 @@ TEST(signal_ends_a_server_whose_worker_a_front_end_has_made_wait)
 	int status = 0;
 	pid_t pid;
 
-	assert_int_equal(listener_open_path(&unit.listener, path, 0600), 0);
+	assert_int_equal(listener_open_path(&unit_server.listener, path, 0600), 0);
 	pid = fork_server();
 	assert_true(pid > 0);
 	start_vm(path, 1);
@@ -461,10 +450,10 @@ TEST(signal_ends_a_server_whose_worker_a_front_end_has_made_wait)
 	assert_int_equal(WEXITSTATUS(status), 0);
 	fcntl(vm.rings[0].call_fd, F_SETFL, O_NONBLOCK);
 	vm_close(&vm);
-	listener_close(&unit.listener);
+	listener_close(&unit_server.listener);
 }
 
-#define SERVER_TEST(name) RUN_WITH(setup, name, teardown)
+#define SERVER_TEST(name) RUN_WITH(unit_server_setup, name, unit_server_teardown)
 
 int main(void)
 {

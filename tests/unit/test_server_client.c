@@ -8,27 +8,6 @@
 #include <time.h>
 
 #include "tests/frontend/frontend.h"
-#include "tests/unit/echo.h"
-
-static struct unit_server unit;
-static struct echo echo;
-static unsigned fds_before;
-
-static int setup(void **state)
-{
-	(void)state;
-	fds_before = unit_open_fds();
-	memset(&unit, 0, sizeof(unit));
-	unit.options.workers = 2;
-	echo_init(&echo, 4, ECHO_AT_ONCE);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	return unit_open_fds() == fds_before && echo.worker_starts == echo.worker_stops ? 0 : -1;
-}
 
 static int accept_call(int fd)
 {
@@ -67,13 +46,13 @@ TEST(peer_is_called_until_it_listens_and_again_when_it_hangs_up)
 	const char *path = unit_path("peer");
 	int peer;
 
-	assert_int_equal(listener_open_client(&unit.listener, path), 0);
-	unit_server_start(&unit, &echo.device);
+	assert_int_equal(listener_open_client(&unit_server.listener, path), 0);
+	unit_server_start(&unit_server, &unit_echo.device);
 	peer = listen_late(path, true);
 	for (unsigned i = 0; i < 3; i++)
 		expect_served(accept_call(peer));
 	close(peer);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 	assert_int_equal(unlink(path), 0); // the peer's file is not ours
 }
 
@@ -82,23 +61,23 @@ TEST(peer_is_called_once_if_one_front_end_is_wanted)
 	const char *path = unit_path("peer");
 	int peer = listen_late(path, false);
 
-	unit.options.exit_on_disconnect = true;
-	assert_int_equal(listener_open_client(&unit.listener, path), 0);
-	unit_server_start(&unit, &echo.device);
+	unit_server.options.exit_on_disconnect = true;
+	assert_int_equal(listener_open_client(&unit_server.listener, path), 0);
+	unit_server_start(&unit_server, &unit_echo.device);
 	expect_served(accept_call(peer));
-	assert_int_equal(unit_server_join(&unit), 0);
+	assert_int_equal(unit_server_join(&unit_server), 0);
 	close(peer);
 	unlink(path);
 }
 
 TEST(signal_ends_a_server_whose_peer_is_not_there)
 {
-	assert_int_equal(listener_open_client(&unit.listener, unit_path("nobody")), 0);
-	unit_server_start(&unit, &echo.device);
-	assert_int_equal(unit_server_stop(&unit), 0);
+	assert_int_equal(listener_open_client(&unit_server.listener, unit_path("nobody")), 0);
+	unit_server_start(&unit_server, &unit_echo.device);
+	assert_int_equal(unit_server_stop(&unit_server), 0);
 }
 
-#define CLIENT_TEST(name) RUN_WITH(setup, name, teardown)
+#define CLIENT_TEST(name) RUN_WITH(unit_server_setup, name, unit_server_teardown)
 
 int main(void)
 {

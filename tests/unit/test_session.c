@@ -200,6 +200,82 @@ TEST(front_end_without_a_channel_is_told_nothing)
 	assert_true(desk_ring_works(&desk, 0));
 }
 
+static void break_ring(unsigned ring)
+{
+	desk.rings[ring].avail->idx = (u16)(desk.rings[ring].avail->idx + 1000);
+	vm_ring_notify(&desk.rings[ring]);
+	unit_wait_readable(desk.rings[ring].err_fd);
+}
+
+static void set_status(u64 status)
+{
+	assert_int_equal(desk_send_u64(&desk, VU_SET_STATUS, VU_VERSION, status), 0);
+}
+
+TEST(front_end_hears_once_that_the_device_needs_a_reset)
+{
+	open_channel();
+	desk_say_all(&desk, 0);
+	desk_say_all(&desk, 1);
+	set_status(VM_STATUS_DRIVER_OK);
+	break_ring(1);
+	session_ring_broke(&desk.session);
+	assert_int_equal(changes_told(), 1);
+	assert_int_equal(desk_say(&desk, DESK_MEMORY, 0), 0);
+	set_status(VM_STATUS_DRIVER_OK);
+	assert_int_equal(changes_told(), 0);
+	close_channel();
+}
+
+TEST(driver_that_is_not_ok_yet_hears_of_a_broken_ring_when_it_is)
+{
+	open_channel();
+	desk_say_all(&desk, 0);
+	break_ring(0);
+	session_ring_broke(&desk.session);
+	set_status(VM_STATUS_DRIVER);
+	assert_int_equal(changes_told(), 0);
+	set_status(VM_STATUS_DRIVER_OK);
+	assert_int_equal(changes_told(), 1);
+	close_channel();
+}
+
+TEST(driver_is_not_told_of_a_ring_that_was_set_up_anew)
+{
+	open_channel();
+	desk_say_all(&desk, 0);
+	break_ring(0);
+	session_ring_broke(&desk.session);
+	set_status(0);
+	vm_ring_reset(&desk.rings[0]);
+	desk_say_all(&desk, 0);
+	set_status(VM_STATUS_DRIVER_OK);
+	assert_int_equal(changes_told(), 0);
+	assert_true(desk_ring_works(&desk, 0));
+	close_channel();
+}
+
+// It could not tell its driver what the message is about.
+TEST(front_end_without_a_status_or_a_configuration_is_not_told_of_a_broken_ring)
+{
+	const unsigned needed[] = {VU_PROTOCOL_F_STATUS, VU_PROTOCOL_F_CONFIG};
+
+	open_channel();
+	desk_say_all(&desk, 0);
+	set_status(VM_STATUS_DRIVER_OK);
+	break_ring(0);
+	for (unsigned i = 0; i < ARRAY_SIZE(needed); i++) {
+		u64 features = session_offered_protocol_features(&desk.session);
+
+		assert_int_equal(desk_send_u64(&desk, VU_SET_PROTOCOL_FEATURES, VU_VERSION,
+					       features & ~VU_BIT(needed[i])),
+				 0);
+		session_ring_broke(&desk.session);
+		assert_int_equal(changes_told(), 0);
+	}
+	close_channel();
+}
+
 // ---- what the device is made of
 
 TEST(refresh_finds_all_rings_stopped_and_they_go_on)
@@ -317,6 +393,11 @@ int main(void)
 		DESK_TEST(front_end_with_a_running_ring_hears_of_a_change_at_once),
 		DESK_TEST(front_end_without_a_running_ring_hears_of_changes_when_it_starts),
 		DESK_TEST(front_end_without_a_channel_is_told_nothing),
+		DESK_TEST(front_end_hears_once_that_the_device_needs_a_reset),
+		DESK_TEST(driver_that_is_not_ok_yet_hears_of_a_broken_ring_when_it_is),
+		DESK_TEST(driver_is_not_told_of_a_ring_that_was_set_up_anew),
+		DESK_TEST(
+			front_end_without_a_status_or_a_configuration_is_not_told_of_a_broken_ring),
 		DESK_TEST(refresh_finds_all_rings_stopped_and_they_go_on),
 		DESK_TEST(device_is_active_from_the_first_ring_s_start_until_the_last_is_stopped),
 		DESK_TEST(

@@ -148,6 +148,51 @@ TEST(answers_wait_for_those_before_them_if_in_order)
 	answer_in_order(BIT64(VIRTIO_F_RING_PACKED));
 }
 
+// Offers a chain of 4 buffers, the first `direct` of them outside an indirect table.
+static void offer(unsigned direct)
+{
+	struct vm_buffer buffers[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		buffers[i] = (struct vm_buffer){
+			.addr = vm_memory_alloc(&ring.vm, 16, 16), .len = 16, .write = i >= 2};
+	assert_true(vm_ring_add_mixed(&ring.driver, buffers, 4, direct, NULL) >= 0);
+	vm_ring_show(&ring.driver);
+}
+
+static void serve(unsigned count)
+{
+	for (; count > 0; count--) {
+		struct chain *chain = unit_ring_pop(&ring);
+
+		assert_int_equal(chain_write(chain, "0123456789abcdef0123456789abcdef", 32), 32);
+		vring_push(&ring.vring, chain, 32);
+	}
+	unit_ring_turn(&ring);
+}
+
+// The used descriptors of a packed ring take the place of others, but never those of a table.
+TEST(descriptors_and_tables_are_only_read)
+{
+	const u64 indirect = BIT64(VIRTIO_F_INDIRECT_DESC);
+
+	for (unsigned packed = 0; packed < 2; packed++) {
+		struct vm_desc descs[16], tables[16 * 4];
+
+		unit_ring_close(&ring);
+		unit_ring_open(&ring, 16, indirect | (packed ? BIT64(VIRTIO_F_RING_PACKED) : 0), 4);
+		offer(4);
+		offer(2);
+		offer(0);
+		memcpy(descs, ring.driver.desc, sizeof(descs));
+		memcpy(tables, ring.driver.tables, sizeof(tables));
+		serve(3);
+		assert_memory_equal(ring.driver.tables, tables, sizeof(tables));
+		if (!packed)
+			assert_memory_equal(ring.driver.desc, descs, sizeof(descs));
+	}
+}
+
 #define RING_TEST(name) RUN_WITH(setup, name, teardown)
 
 int main(void)
@@ -162,6 +207,7 @@ int main(void)
 		RING_TEST(each_chain_in_flight_has_request_memory_of_its_own),
 		RING_TEST(replaced_and_final_eventfds_are_closed),
 		RING_TEST(answers_wait_for_those_before_them_if_in_order),
+		RING_TEST(descriptors_and_tables_are_only_read),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,34 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Chains at random, legal and not, through the core's walker and through a model of the specification: both must come to
-// the same verdict, and the same buffers. What failed is found again with VRING_MODEL_SEED=number; VRING_MODEL_CHAINS says
-// how many chains it is.
-#include "tests/unit/vring_model.h"
+// the same verdict, and the same buffers.
+#include "tests/unit/model_play.h"
 
 #include <endian.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "core/sys.h"
-#include "tests/unit/random_buffers.h"
-#include "tests/unit/ring.h"
+enum { CHAINS = 240000, TABLES = 64, TABLE_MAX = 2048, SIZE_MAX_TESTED = 256 };
 
-enum {
-	CHAINS = 240000,
-	MOST_IN_FLIGHT = 32,
-	MOST_BUFFERS = 24,
-	TABLES = 64,
-	TABLE_MAX = 2048,
-	SIZE_MAX_TESTED = 256
-};
-
-static struct unit_ring ring;
 static struct vring_model model;
-static struct model_chain expected;
-static struct chain *in_flight[MOST_IN_FLIGHT];
-static unsigned in_flight_count;
-static u16 used_next; // what the device fills next
-static u64 features, verdicts[MODEL_BROKEN + 1];
+static u16 used_next;  // what the device fills next
 static u64 table_addr; // room for TABLES indirect tables of TABLE_MAX descriptors
 static struct vm_desc *tables;
 
@@ -217,43 +198,6 @@ static void answer_all(void)
 		answer(below(in_flight_count));
 }
 
-// Where the core has a guest address.
-static const u8 *core_host(u64 addr)
-{
-	for (unsigned i = 0; i < ring.memory.count; i++) {
-		const struct guest_region *region = &ring.memory.regions[i];
-
-		if (addr >= region->guest.value && addr - region->guest.value < region->len)
-			return region->host + (addr - region->guest.value);
-	}
-	return NULL;
-}
-
-static void expect_segments(const struct iovec *found, unsigned count,
-			    const struct model_segment *wanted, unsigned wanted_count)
-{
-	assert_int_equal(count, wanted_count);
-	for (unsigned i = 0; i < count; i++) {
-		assert_ptr_equal(found[i].iov_base, core_host(wanted[i].addr));
-		assert_int_equal(found[i].iov_len, wanted[i].len);
-	}
-}
-
-static void expect_chain(struct chain *chain)
-{
-	const struct iovec *segments;
-	unsigned count;
-
-	assert_non_null(chain);
-	assert_int_equal(chain->head, expected.head);
-	assert_true(chain_readable_len(chain) + chain_writable_len(chain) == expected.len);
-	segments = chain_readable_iov(chain, &count);
-	expect_segments(segments, count, expected.readable, expected.readable_count);
-	segments = chain_writable_iov(chain, &count);
-	expect_segments(segments, count, expected.writable, expected.writable_count);
-	in_flight[in_flight_count++] = chain;
-}
-
 // What the model says of the next chain. Those in front of it that are refused must be used with length 0 by the core's pop.
 static enum model_verdict next_verdict(u16 *refused, unsigned *count)
 {
@@ -321,28 +265,23 @@ static void open_ring(u16 size, bool indirect)
 	restart();
 }
 
-// cmocka leaves a test that fails by longjmp, so the seed is said before.
+static void play(u64 chains)
+{
+	for (u64 n = 0; n < chains; n++) {
+		offer();
+		compare();
+		while (in_flight_count == min_uint(ring.driver.size, MOST_IN_FLIGHT) ||
+		       (in_flight_count > 0 && one_in(2)))
+			answer(below(in_flight_count));
+	}
+	answer_all();
+}
+
 TEST(walker_and_model_agree_on_every_chain)
 {
 	static const u16 sizes[] = {1, 2, 4, 16, 64, SIZE_MAX_TESTED};
-	u64 chains = number_of("VRING_MODEL_CHAINS", CHAINS);
 
-	random_seed = number_of("VRING_MODEL_SEED", sys_clock_ns());
-	print_message("# VRING_MODEL_SEED=%" PRIu64 "\n", random_seed);
-	for (unsigned i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
-		open_ring(sizes[i / 2], i % 2 == 0);
-		for (u64 n = 0; n < chains / (2 * ARRAY_SIZE(sizes)); n++) {
-			offer();
-			compare();
-			while (in_flight_count == min_uint(sizes[i / 2], MOST_IN_FLIGHT) ||
-			       (in_flight_count > 0 && one_in(2)))
-				answer(below(in_flight_count));
-		}
-		answer_all();
-		unit_ring_close(&ring);
-	}
-	print_message("# %" PRIu64 " taken, %" PRIu64 " refused, %" PRIu64 " broke the ring\n",
-		      verdicts[MODEL_TAKEN], verdicts[MODEL_REFUSED], verdicts[MODEL_BROKEN]);
+	play_all(sizes, ARRAY_SIZE(sizes), CHAINS, open_ring, play);
 }
 
 int main(void)

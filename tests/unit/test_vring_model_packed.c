@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// As test_vring_model.c, of a packed ring: after each chain the whole ring must be as the model has it. VRING_MODEL_SEED and
-// VRING_MODEL_CHAINS as there.
+// As test_vring_model.c, of a packed ring: after each chain the whole ring must be as the model has it.
+#include "tests/unit/model_play.h"
+
 #include <endian.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "core/sys.h"
-#include "tests/unit/random_buffers.h"
-#include "tests/unit/ring.h"
-#include "tests/unit/vring_model.h"
+enum { CHAINS = 200000, TABLE_MAX = 1100 };
 
-enum { CHAINS = 200000, MOST_IN_FLIGHT = 32, MOST_BUFFERS = 24, TABLE_MAX = 1100 };
-
-static struct unit_ring ring;
 static struct vring_packed_model model;
-static struct model_chain expected;
-static struct chain *in_flight[MOST_IN_FLIGHT];
-static unsigned in_flight_count;
 static u16 used; // what the device fills next
 static bool used_wrap;
 static u16 hidden; // where the first used descriptor goes that the driver has not been told of
 static struct vm_packed_desc hidden_desc;
 static bool any_hidden;
-static u64 features, verdicts[MODEL_BROKEN + 1];
 static u64 table_addr;
 static struct vm_packed_desc *table;
 
@@ -202,43 +191,6 @@ static void answer(unsigned index)
 	expect_ring();
 }
 
-// Where the core has a guest address.
-static const u8 *core_host(u64 addr)
-{
-	for (unsigned i = 0; i < ring.memory.count; i++) {
-		const struct guest_region *region = &ring.memory.regions[i];
-
-		if (addr >= region->guest.value && addr - region->guest.value < region->len)
-			return region->host + (addr - region->guest.value);
-	}
-	return NULL;
-}
-
-static void expect_segments(const struct iovec *found, unsigned count,
-			    const struct model_segment *wanted, unsigned wanted_count)
-{
-	assert_int_equal(count, wanted_count);
-	for (unsigned i = 0; i < count; i++) {
-		assert_ptr_equal(found[i].iov_base, core_host(wanted[i].addr));
-		assert_int_equal(found[i].iov_len, wanted[i].len);
-	}
-}
-
-static void expect_chain(struct chain *chain)
-{
-	const struct iovec *segments;
-	unsigned count;
-
-	assert_non_null(chain);
-	assert(chain);
-	assert_int_equal(chain->head, expected.head);
-	segments = chain_readable_iov(chain, &count);
-	expect_segments(segments, count, expected.readable, expected.readable_count);
-	segments = chain_writable_iov(chain, &count);
-	expect_segments(segments, count, expected.writable, expected.writable_count);
-	in_flight[in_flight_count++] = chain;
-}
-
 // What is refused is used at once, before the device looks further.
 static enum model_verdict next_verdict(unsigned *refused)
 {
@@ -312,17 +264,8 @@ static void play(u64 chains)
 TEST(walker_and_model_agree_on_every_chain_of_a_packed_ring)
 {
 	static const u16 sizes[] = {1, 2, 3, 7, 16, 61, 256};
-	u64 chains = number_of("VRING_MODEL_CHAINS", CHAINS);
 
-	random_seed = number_of("VRING_MODEL_SEED", sys_clock_ns());
-	print_message("# VRING_MODEL_SEED=%" PRIu64 "\n", random_seed);
-	for (unsigned i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
-		open_ring(sizes[i / 2], i % 2 == 0);
-		play(chains / (2 * ARRAY_SIZE(sizes)));
-		unit_ring_close(&ring);
-	}
-	print_message("# %" PRIu64 " taken, %" PRIu64 " refused, %" PRIu64 " broke the ring\n",
-		      verdicts[MODEL_TAKEN], verdicts[MODEL_REFUSED], verdicts[MODEL_BROKEN]);
+	play_all(sizes, ARRAY_SIZE(sizes), CHAINS, open_ring, play);
 }
 
 int main(void)
