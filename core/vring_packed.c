@@ -72,7 +72,8 @@ static int add_desc(struct vring *vring, struct chain *chain, const struct pvirt
 				le32_get(desc->len), le16_get(desc->flags) & VIRTQ_DESC_F_WRITE);
 }
 
-// 2.8.7 "Indirect Flag: Scatter-Gather Support": the table's entries are in order, and only their write flag counts.
+// 2.8.7 "Indirect Flag: Scatter-Gather Support": the table's entries are in order, and only their write flag counts. The other
+// flags and the id are ignored, though 2.8.19 "Driver Requirements: Indirect Descriptors" forbids drivers to set them.
 static int add_indirect(struct vring *vring, struct chain *chain, const struct pvirtq_desc *desc)
 {
 	struct guest_addr addr = {le64_get(desc->addr)};
@@ -81,14 +82,8 @@ static int add_indirect(struct vring *vring, struct chain *chain, const struct p
 	int error = vring_load_table(vring, addr, le32_get(desc->len), false,
 				     le16_get(desc->flags) & VIRTQ_DESC_F_NEXT, &count);
 
-	for (u32 i = 0; !error && i < count; i++) {
-		if (le16_get(table[i].flags) & (VIRTQ_DESC_F_NEXT | VIRTQ_DESC_F_INDIRECT)) {
-			vring_break(vring, "entry %u of an indirect table has flags %#x", i,
-				    le16_get(table[i].flags));
-			return -EPROTO;
-		}
+	for (u32 i = 0; !error && i < count; i++)
 		error = add_desc(vring, chain, &table[i]);
-	}
 	return error;
 }
 

@@ -478,7 +478,7 @@ needs_userfaultfd() {
 	input sync uring
 }
 
-@test "P5: packed: indirect tables of odd, no or too much length, or with a next" {
+@test "P5: packed: indirect tables of odd, no or too much length, with a next, with odd flags" {
 	input sync
 }
 

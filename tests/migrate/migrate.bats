@@ -79,21 +79,18 @@ tell() { # N COMMAND...
 	"$BATS_TEST_DIRNAME/monitor" "$folder/$1.monitor" "${@:2}"
 }
 
-# From the place N to the next one, slowly enough for the guest to do much meanwhile.
+# From the place N to the next one, slowly enough for the guest to do much meanwhile; what it writes between two looks at it must
+# get across while it stands still, also on a busy host.
 move() { # N DEVICE-PROPERTIES
-	local to=$(($1 + 1)) speed=100M
+	local to=$(($1 + 1)) settings=('migrate_set_parameter max-bandwidth 40M' 'migrate_set_parameter downtime-limit 1000')
+	local orders=("migrate -d unix:$folder/$to.migration")
 	open_place "$to" "$2"
-	if [ -n "$postcopy" ]; then # so slowly that most of its memory comes while it runs there
-		speed=20M
+	if [ -n "$postcopy" ]; then # at once, so that most of its memory comes while it runs there
 		tell "$to" 'migrate_set_capability postcopy-ram on'
-		tell "$1" 'migrate_set_capability postcopy-ram on' 'migrate_set_parameter max-postcopy-bandwidth 50M'
+		settings+=('migrate_set_capability postcopy-ram on' 'migrate_set_parameter max-postcopy-bandwidth 50M')
+		orders+=(migrate_start_postcopy)
 	fi
-	# a pause that is long enough for a host that is busy to come to an end
-	tell "$1" "migrate_set_parameter max-bandwidth $speed" 'migrate_set_parameter downtime-limit 2000' "migrate -d unix:$folder/$to.migration"
-	if [ -n "$postcopy" ]; then
-		until_true migration "$1" active
-		tell "$1" migrate_start_postcopy
-	fi
+	tell "$1" "${settings[@]}" "${orders[@]}"
 	until_true migration "$1" 'completed|failed|cancelled' || true
 	migration "$1" completed || { tell "$1" 'info migrate' && return 1; }
 	until_true said "$to" 'round'

@@ -193,6 +193,24 @@ TEST(indirect_tables_are_read_alone_and_behind_direct_descriptors)
 	}
 }
 
+TEST(write_flag_alone_counts_in_an_indirect_table)
+{
+	const struct vm_buffer buffers[] = {{.addr = UNIT_RING_GUEST, .len = 1},
+					    {.addr = UNIT_RING_GUEST, .len = 2, .write = true}};
+	struct chain *chain;
+
+	unit_ring_open(&ring, 8, PACKED | INDIRECT, 2);
+	assert_true(vm_ring_add(&ring.driver, buffers, 2, NULL) >= 0);
+	for (unsigned i = 0; i < 2; i++) {
+		ring.driver.packed_tables[i].flags |= htole16((u16)~VM_DESC_F_WRITE);
+		ring.driver.packed_tables[i].id = 0xffff;
+	}
+	vm_ring_show(&ring.driver);
+	chain = unit_ring_pop(&ring);
+	assert_int_equal(chain_readable_len(chain), 1);
+	assert_int_equal(chain_writable_len(chain), 2);
+}
+
 TEST(buffer_id_is_that_of_the_last_descriptor)
 {
 	u16 id;
@@ -406,7 +424,7 @@ TEST(readable_behind_writable_breaks_the_ring)
 	expect_broken();
 }
 
-static void spoil_indirect(u64 features, u16 flags, u32 len, u16 table_flags)
+static void spoil_indirect(u64 features, u16 flags, u32 len)
 {
 	struct vm_buffer buffers[2] = {{.addr = UNIT_RING_GUEST, .len = 1},
 				       {.addr = UNIT_RING_GUEST, .len = 1}};
@@ -416,19 +434,16 @@ static void spoil_indirect(u64 features, u16 flags, u32 len, u16 table_flags)
 	vm_ring_show(&ring.driver);
 	ring.driver.packed_desc[0].flags |= htole16(flags);
 	ring.driver.packed_desc[0].len = htole32(len);
-	ring.driver.packed_tables[1].flags |= htole16(table_flags);
 	expect_broken();
 }
 
 TEST(bad_indirect_tables_break_the_ring)
 {
-	spoil_indirect(0, 0, 32, 0);
-	spoil_indirect(INDIRECT, 0, 0, 0);
-	spoil_indirect(INDIRECT, 0, 31, 0);
-	spoil_indirect(INDIRECT, 0, 1025 * 16, 0);
-	spoil_indirect(INDIRECT, 0, 0xfffffff0, 0);
-	spoil_indirect(INDIRECT, 0, 32, VM_DESC_F_NEXT);
-	spoil_indirect(INDIRECT, 0, 32, VM_DESC_F_INDIRECT);
+	spoil_indirect(0, 0, 32);
+	spoil_indirect(INDIRECT, 0, 0);
+	spoil_indirect(INDIRECT, 0, 31);
+	spoil_indirect(INDIRECT, 0, 1025 * 16);
+	spoil_indirect(INDIRECT, 0, 0xfffffff0);
 }
 
 TEST(indirect_descriptor_with_a_next_breaks_the_ring)
@@ -452,6 +467,7 @@ int main(void)
 		RING_TEST(batch_is_seen_whole_when_its_first_flags_are_stored),
 		RING_TEST(used_descriptor_says_whether_bytes_were_written),
 		RING_TEST(indirect_tables_are_read_alone_and_behind_direct_descriptors),
+		RING_TEST(write_flag_alone_counts_in_an_indirect_table),
 		RING_TEST(buffer_id_is_that_of_the_last_descriptor),
 		RING_TEST(descriptor_with_the_wrong_wrap_bits_is_not_available),
 		RING_TEST(base_beyond_the_ring_is_refused),

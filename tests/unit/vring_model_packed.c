@@ -52,14 +52,10 @@ static enum model_verdict add_table(const struct vring_packed_model *model,
 		return MODEL_BROKEN;
 	if (!model_read(model->memory, le64toh(desc->addr), entries, len))
 		return MODEL_REFUSED;
-	for (uint32_t i = 0; i < len / sizeof(*entries) && verdict == MODEL_TAKEN; i++) {
-		uint16_t flags = le16toh(entries[i].flags);
-
-		if (flags & (VM_DESC_F_NEXT | VM_DESC_F_INDIRECT)) // a driver must not; P5
-			return MODEL_BROKEN;
+	for (uint32_t i = 0; i < len / sizeof(*entries) && verdict == MODEL_TAKEN; i++)
 		verdict = model_add_buffer(model->memory, chain, le64toh(entries[i].addr),
-					   le32toh(entries[i].len), flags & VM_DESC_F_WRITE);
-	}
+					   le32toh(entries[i].len),
+					   le16toh(entries[i].flags) & VM_DESC_F_WRITE);
 	return verdict;
 }
 
