@@ -139,7 +139,6 @@ static int parse_cpus(struct invocation *invocation)
 	return 0;
 }
 
-// True if the process was only asked to print something.
 static void report_sandbox(const struct invocation *invocation)
 {
 	size_t count;
@@ -152,6 +151,7 @@ static void report_sandbox(const struct invocation *invocation)
 	print_rules("worker", rules, count);
 }
 
+// True if the process was only asked to print something.
 static bool print_asked(const struct invocation *invocation)
 {
 	const struct common_options *common = &invocation->common;

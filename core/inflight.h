@@ -70,7 +70,7 @@ void inflight_split_done(struct inflight *inflight, u16 head);
 void inflight_split_commit(struct inflight *inflight, u16 used_idx);
 
 // The packed layout. As above; *used and *wrap are the place of the next used descriptor, which a region from another process
-// knows better. *descs descriptors are in flight, if the region comes from another process behind that place.
+// knows better; *descs is how many descriptors are in flight.
 must_check int inflight_packed_start(struct inflight *inflight, u16 num,
 				     const struct pvirtq_desc *ring, u16 *used, bool *wrap,
 				     u16 *descs, bool *recovered);

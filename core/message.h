@@ -6,6 +6,7 @@
 #include "core/base.h"
 
 enum vhost_user_request {
+	VHOST_USER_NONE = 0,
 	VHOST_USER_GET_FEATURES = 1,
 	VHOST_USER_SET_FEATURES = 2,
 	VHOST_USER_SET_OWNER = 3,

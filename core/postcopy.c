@@ -94,7 +94,7 @@ void postcopy_end(struct postcopy *postcopy, const struct guest_memory *memory)
 	}
 	if (postcopy->advised)
 		close_fd(&postcopy->fd);
-	*postcopy = (struct postcopy){.fd = postcopy->fd};
+	*postcopy = (struct postcopy){.fd = postcopy->fd, .given = postcopy->given};
 }
 
 void postcopy_abandon(const struct postcopy *postcopy, const struct guest_memory *memory)

@@ -9,6 +9,7 @@
 struct postcopy {
 	int fd; // the userfaultfd: one for the life of the process; -1: none, or it has been used up; owned
 	bool advised;	// the front-end has it, too
+	bool given;	// as advised, for good: whoever has had it may have kept it
 	bool listening; // guest memory is registered with it as it is mapped
 	bool awaited; // the front-end has been told where memory is, and has not said yet that it will bring what is missing
 };

@@ -226,6 +226,7 @@ static const struct request request_table[] = {
 		.rings = RINGS_ALL_PAUSED},
 	ROW(REM_MEM_REG, request_rem_mem_reg), NEEDS(CONFIGURE_MEM_SLOTS), PAYLOAD_REGION, .fds_max = 1,
 		.rings = RINGS_ALL_PAUSED},
+	ROW(NONE, request_none), NEEDS(PAGEFAULT), PAYLOAD(u64)},
 	ROW(POSTCOPY_ADVISE, request_postcopy_advise), NEEDS(PAGEFAULT)},
 	ROW(POSTCOPY_LISTEN, request_postcopy_listen), NEEDS(PAGEFAULT), .rings = RINGS_ALL_PAUSED},
 	ROW(POSTCOPY_END, request_postcopy_end), NEEDS(PAGEFAULT)},

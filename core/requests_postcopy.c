@@ -17,6 +17,7 @@ int request_postcopy_advise(struct session *session, struct message *message, st
 		log_error("POSTCOPY_ADVISE: this process has received a guest before; start "
 			  "another for the next one");
 	session->postcopy.advised = reply->fd >= 0;
+	session->postcopy.given |= reply->fd >= 0;
 	return 0;
 }
 
@@ -55,6 +56,14 @@ int postcopy_take_word(struct session *session, const struct message *message)
 				 message->payload.u64);
 	session->postcopy.awaited = false;
 	return 0;
+}
+
+int request_none(struct session *session, struct message *message, struct reply *reply)
+{
+	(void)reply;
+	if (!postcopy_is_word(session, message))
+		return log_errno(-EOPNOTSUPP, "request 0 is not supported");
+	return postcopy_take_word(session, message);
 }
 
 int postcopy_share(struct session *session, const struct guest_memory *memory,

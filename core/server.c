@@ -113,17 +113,26 @@ static int start_workers(struct server *server, const struct server_options *opt
 	return 0;
 }
 
+// Waits for guest memory no longer than it takes to see that a worker does.
+static void reset_session(struct server *server)
+{
+	server->leaving = true;
+	session_reset(&server->session);
+	server->leaving = false;
+}
+
 static void disconnect(struct server *server, int reason)
 {
 	bool broken = reason && reason != -ENOTCONN;
 
 	event_loop_remove(&server->loop, server->connection.fd, &server->connection_watch);
-	session_reset(&server->session);
+	reset_session(server);
 	memory_fault_clear(); // the next front-end has nothing to do with it
 	connection_close(&server->connection);
 	log_info("front-end %s", broken ? "disconnected by us" : "has gone");
 	server->result = broken ? reason : 0;
-	server->ended = server->exit_on_disconnect;
+	// whoever has the userfaultfd could go on to change what the next front-end shares with us
+	server->ended = server->exit_on_disconnect || server->session.postcopy.given;
 }
 
 static void connection_ready(struct watch *watch, u32 events)
@@ -172,7 +181,8 @@ static void ring_broke(struct watch *watch, u32 events)
 	struct server *server = container_of(watch, struct server, broken_watch);
 
 	(void)events;
-	session_ring_broke(&server->session);
+	if (connection_is_open(&server->connection))
+		session_ring_broke(&server->session);
 }
 
 // The guest's memory cannot be relied on any more, so this front-end is done.
@@ -195,7 +205,7 @@ static void worker_is_late(void *context)
 {
 	struct server *server = context;
 
-	if (signal_received || !connection_has_peer(&server->connection))
+	if (server->leaving || signal_received || !connection_has_peer(&server->connection))
 		session_abandon_memory(&server->session);
 }
 
@@ -329,6 +339,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->session.postcopy = (struct postcopy){.fd = -1};
 	server->listener_watched = false;
 	server->ended = false;
+	server->leaving = false;
 	server->result = 0;
 	server->call_at_ns = 0;
 	server->listener = listener;
@@ -359,7 +370,7 @@ void server_offer_postcopy(struct server *server, int userfault_fd)
 void server_drain(struct server *server)
 {
 	if (connection_is_open(&server->connection)) {
-		session_reset(&server->session);
+		reset_session(server);
 		connection_close(&server->connection);
 	}
 	if (server->worker_count > 0)

@@ -32,7 +32,8 @@ struct server {
 	int call_back_ms; // until a peer that we call is called again
 	u64 call_at_ns;
 	bool ended;
-	int result; // of the last connection: 0, or -errno if the front-end broke the protocol
+	bool leaving; // the front-end is being let go
+	int result;   // of the last connection: 0, or -errno if the front-end broke the protocol
 };
 
 // SIGTERM and SIGINT end server_serve from here on, even if they come before it is called, and SIGHUP has the device look at

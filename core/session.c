@@ -215,11 +215,11 @@ void session_start_queues(struct session *session)
 {
 	const struct dirty_log *log = wanted_log(session);
 
-	if (session->postcopy.awaited)
-		return; // no memory may be touched before the front-end has said so
 	if (session->state.begun && !session_is_suspended(session))
 		device_state_cancel(&session->state);
 	follow_suspension(session);
+	if (session->postcopy.awaited)
+		return; // no memory may be touched before the front-end has said so
 	for (unsigned i = 0; session->active && i < session->queue_count; i++)
 		queue_start(&session->queues[i], &session->memory, log, session->features);
 	tell_config_change(session);
@@ -246,7 +246,6 @@ void session_abandon_memory(struct session *session)
 
 void session_reset(struct session *session)
 {
-	session_abandon_memory(session);
 	session_stop_queues(session);
 	device_state_cancel(&session->state);
 	for (unsigned i = 0; i < session->queue_count; i++)

@@ -48,7 +48,7 @@ u64 session_offered_protocol_features(const struct session *session);
 
 // Starts each ring that has all it needs and does not run yet, if the device can be active.
 void session_start_queues(struct session *session);
-// The front-end can be waited for no longer: nor is memory that it has not brought yet.
+// Waits no longer for memory that the front-end has not brought yet (core/postcopy.h).
 void session_abandon_memory(struct session *session);
 
 // Takes all rings back; what the front-end said stays, so that session_start_queues goes on where they were.

@@ -101,7 +101,7 @@ sandbox_line() { sed -n 's/.*: \(sandbox: .*\)/\1/p' "$log"; }
 configurations() {
 	cat <<-END
 		14 blk-uring blk --path $image --engine uring
-		17 blk-sync blk --path $image --engine sync
+		13 blk-sync blk --path $image --engine sync
 		14 blk-read-only blk --path $image --engine sync --read-only
 		14 rng-kernel rng
 		14 rng-file rng --source /dev/urandom

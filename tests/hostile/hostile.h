@@ -78,8 +78,10 @@ void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn
 
 /* Makes a disk in the folder, on which sector n begins with the number n, and serves it. */
 void target_start(struct target *target, const struct input *input, const char *folder);
-/* The same without a new disk; SIGTERM, and it ends well and soon. */
+/* The same without a new disk. */
 void target_run(struct target *target);
+/* It ends well and soon, by itself or after SIGTERM. */
+void target_await_end(struct target *target);
 void target_end(struct target *target);
 /* Alive, at rest, with nothing left behind, serving a good front-end, and ending when asked to. */
 void target_finish(struct target *target);

@@ -19,7 +19,7 @@
 #include "tests/hostile/hostile.h"
 
 enum {
-	END_MS = 1000,
+	END_MS = 3000,
 	IDLE_WATCH_MS = 20, /* of this time at rest … */
 	IDLE_CPU_MS = 6,    /* … it may run at most so long */
 	MAX_ARGUMENTS = 32,
@@ -290,19 +290,24 @@ static void expect_alive(const struct target *target)
 	fail("the back-end ended with status %d", WEXITSTATUS(status));
 }
 
-void target_end(struct target *target)
+void target_await_end(struct target *target)
 {
 	int64_t deadline = clock_ms() + END_MS;
 	int status;
 
-	kill(target->pid, SIGTERM);
 	while (waitpid(target->pid, &status, WNOHANG) == 0) {
-		expect(clock_ms() < deadline, "SIGTERM did not end the back-end in %d ms", END_MS);
+		expect(clock_ms() < deadline, "the back-end does not end in %d ms", END_MS);
 		sleep_ms(1);
 	}
 	target->pid = 0;
-	expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "after SIGTERM the status is %#x",
+	expect(WIFEXITED(status) && WEXITSTATUS(status) == 0, "the status at the end is %#x",
 	       (unsigned)status);
+}
+
+void target_end(struct target *target)
+{
+	kill(target->pid, SIGTERM);
+	target_await_end(target);
 }
 
 void target_finish(struct target *target)

@@ -9,8 +9,6 @@
 
 #include "core/sys.h"
 
-#include "core/sys.h"
-
 #define PAGE UINT64_C(4096)
 #define LOG_ADDR (16 * PAGE)
 

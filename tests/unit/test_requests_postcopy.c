@@ -31,12 +31,21 @@ static int setup(void **state)
 	return 0;
 }
 
+// As a server does that lets its front-end go.
+static void abandon(void *context)
+{
+	(void)context;
+	session_abandon_memory(&desk.session);
+}
+
 static int teardown(void **state)
 {
 	int error;
 
 	(void)state;
+	worker_when_late(abandon, NULL);
 	session_reset(&desk.session); // before faults are caught no more
+	worker_when_late(NULL, NULL);
 	memory_fault_release();
 	memory_fault_clear();
 	close_fd(&userfault_fd);
@@ -308,22 +317,59 @@ TEST(after_the_end_memory_is_like_any_other)
 	assert_int_equal(reply.fd_count, 0);
 }
 
-TEST(front_end_that_goes_leaves_no_worker_waiting_and_no_data)
+TEST(front_end_that_goes_leaves_no_worker_waiting)
 {
 	struct echo_slot slot = missing_slot();
 
 	arrive();
 	ask_for_missing(&slot);
+	worker_when_late(abandon, NULL);
 	session_reset(&desk.session);
+	worker_when_late(NULL, NULL);
 	assert_true(memory_fault_happened()); // so nothing that was read from it is believed
 	assert_int_equal(desk.session.memory.count, 0);
 	assert_int_equal(desk.session.postcopy.fd, -1);
+	assert_true(desk.session.postcopy.given);
 }
 
-static void abandon(void *context)
+TEST(end_of_a_session_that_waits_for_nothing_takes_no_memory_away)
 {
-	(void)context;
-	session_abandon_memory(&desk.session);
+	arrive();
+	assert_true(desk_ring_works(&desk, 0));
+	worker_when_late(abandon, NULL);
+	session_reset(&desk.session);
+	worker_when_late(NULL, NULL);
+	assert_false(memory_fault_happened());
+}
+
+TEST(table_that_comes_later_is_registered_too_and_waits_for_its_own_word)
+{
+	struct echo_slot slot = missing_slot();
+	u64 fault;
+
+	arrive();
+	assert_true(desk_ring_works(&desk, 0));
+	share_table();
+	assert_false(session_is_running(&desk.session));
+	assert_int_equal(give_word(VU_SET_MEM_TABLE, 0), 0);
+	fault = ask_for_missing(&slot);
+	assert_true(fault == bases[0] + (u64)file_offset(slot.addr));
+	bring(&slot, fault, 2);
+	assert_int_equal(vm_ring_wait(&desk.rings[0], 10000), 0);
+	assert_ptr_equal(echo_take(&desk.rings[0]), &slot);
+}
+
+TEST(word_may_come_as_request_0)
+{
+	desk_accept_protocol_features(&desk);
+	assert_true(give_word(0, 0) < 0);
+	advise();
+	assert_int_equal(say_listen(), 0);
+	set_up_ring();
+	share_slot(0);
+	assert_int_equal(give_word(0, 0), 0);
+	assert_true(desk_ring_works(&desk, 0));
+	assert_int_equal(give_word(0, 0), 0);
 }
 
 TEST(worker_that_keeps_control_waiting_can_be_let_go)
@@ -353,7 +399,10 @@ int main(void)
 		POSTCOPY_TEST(slot_can_be_taken_away_with_a_word_behind),
 		POSTCOPY_TEST(region_that_is_refused_leaves_the_others),
 		POSTCOPY_TEST(after_the_end_memory_is_like_any_other),
-		POSTCOPY_TEST(front_end_that_goes_leaves_no_worker_waiting_and_no_data),
+		POSTCOPY_TEST(front_end_that_goes_leaves_no_worker_waiting),
+		POSTCOPY_TEST(end_of_a_session_that_waits_for_nothing_takes_no_memory_away),
+		POSTCOPY_TEST(table_that_comes_later_is_registered_too_and_waits_for_its_own_word),
+		POSTCOPY_TEST(word_may_come_as_request_0),
 		POSTCOPY_TEST(worker_that_keeps_control_waiting_can_be_let_go),
 	};
 
