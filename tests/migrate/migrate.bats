@@ -82,7 +82,7 @@ tell() { # N COMMAND...
 # From the place N to the next one, slowly enough for the guest to do much meanwhile; what it writes between two looks at it must
 # get across while it stands still, also on a busy host.
 move() { # N DEVICE-PROPERTIES
-	local to=$(($1 + 1)) settings=('migrate_set_parameter max-bandwidth 40M' 'migrate_set_parameter downtime-limit 1000')
+	local to=$(($1 + 1)) settings=('migrate_set_parameter max-bandwidth 100M' 'migrate_set_parameter downtime-limit 1000')
 	local orders=("migrate -d unix:$folder/$to.migration")
 	open_place "$to" "$2"
 	if [ -n "$postcopy" ]; then # at once, so that most of its memory comes while it runs there
