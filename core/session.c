@@ -155,14 +155,10 @@ bool session_has_broken_ring(const struct session *session)
 	return false;
 }
 
-// VIRTIO 1.3, 2.1.2 "Device Requirements: Device Status Field": DEVICE_NEEDS_RESET is told as a change of the configuration, once.
-static bool needs_reset(struct session *session)
+static bool driver_is_ok(const struct session *session)
 {
-	if (!(session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_STATUS)) ||
-	    !(session->status & VIRTIO_STATUS_DRIVER_OK))
-		return false;
-	session->ring_broke = false;
-	return session_has_broken_ring(session); // it may have been set up anew
+	return session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_STATUS) &&
+	       session->status & VIRTIO_STATUS_DRIVER_OK;
 }
 
 // vhost-user.rst, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG; "Suspended device state": not before a ring runs.
@@ -172,8 +168,12 @@ static void tell_config_change(struct session *session)
 			   session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_CONFIG) &&
 			   session_is_running(session);
 
-	if (session->ring_broke && can_be_told && needs_reset(session))
-		session->config_changed = true;
+	// VIRTIO 1.3, 2.1.2 "Device Requirements: Device Status Field": DEVICE_NEEDS_RESET is told so, once
+	if (session->ring_broke && can_be_told && driver_is_ok(session)) {
+		session->ring_broke = false;
+		session->config_changed |=
+			session_has_broken_ring(session); // it may have been set up anew
+	}
 	if (!session->config_changed || !can_be_told)
 		return;
 	session->config_changed = false;

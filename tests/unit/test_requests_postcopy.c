@@ -186,6 +186,20 @@ static void bring(const struct echo_slot *slot, u64 fault, u32 number)
 	assert_int_equal(ioctl(userfault_fd, UFFDIO_WAKE, &range), 0);
 }
 
+// A request is served when its number has come, where the front-end has been told that it is missing, and not before.
+static void expect_late_answer(struct echo_slot *slot, u32 number)
+{
+	u64 served = echo_count(&desk.echo.served);
+	u64 fault = ask_for_missing(slot);
+
+	assert_true(fault == bases[0] + (u64)file_offset(slot->addr));
+	assert_true(echo_count(&desk.echo.served) == served);
+	bring(slot, fault, number);
+	assert_int_equal(vm_ring_wait(&desk.rings[0], 10000), 0);
+	assert_ptr_equal(echo_take(&desk.rings[0]), slot);
+	assert_int_equal(*slot->answer, number);
+}
+
 // ---- the tests ----
 
 TEST(postcopy_is_offered_only_with_a_userfaultfd)
@@ -240,22 +254,14 @@ TEST(word_without_postcopy_is_no_table)
 TEST(missing_page_is_waited_for_and_then_served)
 {
 	struct echo_slot slot = missing_slot();
-	u64 fault;
 
 	arrive();
-	fault = ask_for_missing(&slot);
-	assert_true(fault == bases[0] + (u64)file_offset(slot.addr));
-	assert_int_equal(echo_count(&desk.echo.served), 0);
-	bring(&slot, fault, 4711);
-	assert_int_equal(vm_ring_wait(&desk.rings[0], 10000), 0);
-	assert_ptr_equal(echo_take(&desk.rings[0]), &slot);
-	assert_int_equal(*slot.answer, 4711);
+	expect_late_answer(&slot, 4711);
 }
 
 TEST(slots_come_one_by_one_with_one_word_for_all)
 {
 	struct echo_slot slot = missing_slot();
-	u64 fault;
 
 	advise();
 	assert_int_equal(say_listen(), 0);
@@ -264,11 +270,7 @@ TEST(slots_come_one_by_one_with_one_word_for_all)
 	share_slot(0);
 	assert_false(session_is_running(&desk.session));
 	assert_int_equal(give_word(VU_ADD_MEM_REG, 0), 0);
-	fault = ask_for_missing(&slot);
-	assert_true(fault == bases[0] + (u64)file_offset(slot.addr));
-	bring(&slot, fault, 1);
-	assert_int_equal(vm_ring_wait(&desk.rings[0], 10000), 0);
-	assert_ptr_equal(echo_take(&desk.rings[0]), &slot);
+	expect_late_answer(&slot, 1);
 }
 
 TEST(slot_can_be_taken_away_with_a_word_behind)
@@ -345,18 +347,13 @@ TEST(end_of_a_session_that_waits_for_nothing_takes_no_memory_away)
 TEST(table_that_comes_later_is_registered_too_and_waits_for_its_own_word)
 {
 	struct echo_slot slot = missing_slot();
-	u64 fault;
 
 	arrive();
 	assert_true(desk_ring_works(&desk, 0));
 	share_table();
 	assert_false(session_is_running(&desk.session));
 	assert_int_equal(give_word(VU_SET_MEM_TABLE, 0), 0);
-	fault = ask_for_missing(&slot);
-	assert_true(fault == bases[0] + (u64)file_offset(slot.addr));
-	bring(&slot, fault, 2);
-	assert_int_equal(vm_ring_wait(&desk.rings[0], 10000), 0);
-	assert_ptr_equal(echo_take(&desk.rings[0]), &slot);
+	expect_late_answer(&slot, 2);
 }
 
 TEST(word_may_come_as_request_0)
