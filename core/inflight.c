@@ -6,16 +6,17 @@
 
 enum { PART_ALIGN = 64 }; // so that no two rings share a cache line
 
-u64 inflight_len(unsigned num)
+u64 inflight_least_len(unsigned num, bool packed)
 {
-	u64 len = sizeof(struct inflight_packed) + (u64)num * sizeof(struct inflight_packed_desc);
-
-	return (len + PART_ALIGN - 1) & ~(u64)(PART_ALIGN - 1);
+	if (packed)
+		return sizeof(struct inflight_packed) +
+		       (u64)num * sizeof(struct inflight_packed_desc);
+	return sizeof(struct inflight_split) + (u64)num * sizeof(struct inflight_split_desc);
 }
 
-u64 inflight_min_len(unsigned num)
+u64 inflight_len(unsigned num)
 {
-	return sizeof(struct inflight_split) + (u64)num * sizeof(struct inflight_split_desc);
+	return (inflight_least_len(num, true) + PART_ALIGN - 1) & ~(u64)(PART_ALIGN - 1);
 }
 
 int inflight_init(struct inflight *inflight, unsigned max_size)
@@ -76,17 +77,16 @@ static int check_head(struct inflight *inflight, u16 num)
 		return inflight_distrust(inflight, "version", version);
 	if (features != 0)
 		return inflight_distrust(inflight, "features", features);
-	if (desc_num != num)
-		return inflight_distrust(inflight, "number of entries", desc_num);
-	return INFLIGHT_LEFT;
+	if (desc_num == num)
+		return INFLIGHT_LEFT;
+	inflight->other_num = desc_num; // no driver changes that without beginning anew
+	return INFLIGHT_UNUSED;
 }
 
-int inflight_begin(struct inflight *inflight, u16 num, bool packed, u64 least_len)
+int inflight_begin(struct inflight *inflight, u16 num, bool packed)
 {
 	int use = INFLIGHT_UNUSED;
 
-	if (inflight->len < least_len)
-		return -EINVAL; // said by who cannot start the ring for it
 	if (!inflight->fresh && inflight->num == num && inflight->packed == packed)
 		return INFLIGHT_OURS;
 	if (inflight->fresh)

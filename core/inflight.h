@@ -23,6 +23,7 @@ struct inflight {
 	bool fresh;	   // the region has been given to us and not been looked at since
 	const char *doubt; // what in the region cannot be believed, and its value
 	u64 doubtful;
+	u16 other_num; // entries of another ring, for which the region was used before; 0: none
 	u64 counter;
 	u16 batch_count; // chains answered that the driver has not been told of
 	u16 batch_head;	 // split: the last of them
@@ -46,8 +47,8 @@ enum {
 // Bytes of a ring's part that hold a ring of `num` entries, whatever its layout.
 u64 inflight_len(unsigned num);
 
-// The same of a back-end that keeps to one layout, at least.
-u64 inflight_min_len(unsigned num);
+// The bytes that a ring of that layout uses, whoever has made the region.
+u64 inflight_least_len(unsigned num, bool packed);
 
 // Reserves memory for rings of up to max_size entries. 0 or -ENOMEM.
 must_check int inflight_init(struct inflight *inflight, unsigned max_size);
@@ -61,7 +62,7 @@ void inflight_forget(struct inflight *inflight);
 void inflight_attach(struct inflight *inflight, void *region, u64 len);
 
 // The split layout. Prepares for a ring whose used index is used_idx: finds what was left in flight if the region comes from
-// another process; *recovered tells whether it does. -EPROTO and ->doubt set if the region cannot be believed; -EINVAL if it is too small.
+// another process; *recovered tells whether it does. The region is long enough. -EPROTO and ->doubt set if it cannot be believed.
 must_check int inflight_split_start(struct inflight *inflight, u16 num, u16 used_idx,
 				    bool *recovered);
 // A chain is taken; is answered; all that were answered have been told to the driver, whose used index is used_idx now.

@@ -208,7 +208,7 @@ static u16 count_taken(const struct inflight *inflight)
 int inflight_packed_start(struct inflight *inflight, u16 num, const struct pvirtq_desc *ring,
 			  u16 *used, bool *wrap, u16 *descs, bool *recovered)
 {
-	int use = inflight_begin(inflight, num, true, inflight_len(num));
+	int use = inflight_begin(inflight, num, true);
 	int error = use < 0 ? use : 0;
 
 	*recovered = false;

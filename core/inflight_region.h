@@ -92,6 +92,6 @@ enum inflight_use {
 	INFLIGHT_LEFT, // by another process
 };
 
-// A ring of num entries starts, whose region must have least_len bytes: who has used the region before. Unless that is ours, all
-// that is private is forgotten. -EINVAL or -EPROTO as inflight_split_start.
-must_check int inflight_begin(struct inflight *inflight, u16 num, bool packed, u64 least_len);
+// A ring of num entries starts, for which the region is long enough: who has used the region before. Unless that is ours, all
+// that is private is forgotten. -EPROTO as inflight_split_start.
+must_check int inflight_begin(struct inflight *inflight, u16 num, bool packed);

@@ -67,7 +67,7 @@ static int recover(struct inflight *inflight, u16 used_idx)
 
 int inflight_split_start(struct inflight *inflight, u16 num, u16 used_idx, bool *recovered)
 {
-	int use = inflight_begin(inflight, num, false, inflight_min_len(num));
+	int use = inflight_begin(inflight, num, false);
 
 	*recovered = use == INFLIGHT_LEFT;
 	if (use == INFLIGHT_LEFT)

@@ -141,21 +141,28 @@ static void stop_on_worker(void *context)
 	deferred_cancel(&queue->again);
 }
 
+static bool is_set_up(const struct queue *queue)
+{
+	return queue->started && queue->enabled && queue->have_addr && queue->have_base &&
+	       queue->layout.num > 0;
+}
+
 void queue_start(struct queue *queue, const struct guest_memory *memory,
 		 const struct dirty_log *log, u64 features)
 {
 	struct ring_start start = {
 		.queue = queue, .memory = memory, .log = log, .features = features};
 
-	if (queue->running || !queue->started || !queue->enabled || !queue->have_addr ||
-	    !queue->have_base || queue->layout.num == 0 || memory->count == 0)
+	if (queue->running || !is_set_up(queue) || memory->count == 0)
 		return;
 	worker_call(queue->worker, start_on_worker, &start);
 	queue->running = start.error == 0;
-	if (start.error && !queue->misplaced)
-		log_errno(start.error, "ring %u cannot start as it has been set up",
-			  queue->vring.index);
-	queue->misplaced = !queue->running; // said once, tried again after every message
+	queue->vring.misplaced = !queue->running;
+}
+
+bool queue_is_stuck(const struct queue *queue)
+{
+	return !queue->running && queue->vring.misplaced && is_set_up(queue);
 }
 
 void queue_stop(struct queue *queue)
@@ -174,7 +181,7 @@ static void forget_setup(struct queue *queue)
 	queue->have_addr = false;
 	queue->have_base = false;
 	queue->started = false;
-	queue->misplaced = false;
+	queue->vring.misplaced = false;
 	if (queue->vring.broken) // the driver has to begin anew
 		inflight_forget(&queue->vring.inflight);
 	queue->vring.broken = false;

@@ -17,7 +17,6 @@ struct queue {
 	bool have_addr, have_base;
 	int kick_fd; // -1: none
 	bool started, enabled;
-	bool misplaced; // it has been said that the ring is not in guest memory
 
 	bool running; // its worker owns the ring
 	struct watch kick;
@@ -32,10 +31,13 @@ must_check int queue_init(struct queue *queue, struct device *device, unsigned i
 void queue_fini(struct queue *queue);
 
 // Gives the ring to its worker if all it needs is known and it is started and enabled; else, and if it runs
-// already, does nothing. A ring that does not lie in guest memory stays stopped, which is logged.
+// already, does nothing. A ring that cannot be placed stays stopped, which is logged.
 // log NULL: what is written need not be logged.
 void queue_start(struct queue *queue, const struct guest_memory *memory,
 		 const struct dirty_log *log, u64 features);
+
+// True if the ring has all it needs to start and yet does not run, since it cannot be placed.
+bool queue_is_stuck(const struct queue *queue);
 
 // Takes the ring back from its worker, with nothing in flight and all answers published.
 void queue_stop(struct queue *queue);

@@ -327,6 +327,16 @@ static int run_request(struct session *session, struct message *message, struct 
 	return error;
 }
 
+// A message about a ring that cannot start may be believed, yet it has not done what it was for. Not so one about all rings: the
+// front-end may still be on its way to say where a ring is.
+static bool leaves_ring_stuck(struct session *session, const struct message *message)
+{
+	const struct request *request = find_request(message->header.request);
+	const struct queue *queue = request ? message_queue(session, request, message) : NULL;
+
+	return queue && queue_is_stuck(queue);
+}
+
 // vhost-user.rst, "Communication" and VHOST_USER_PROTOCOL_F_REPLY_ACK: requests with a reply of their own send just
 // that; of the others, those that ask for it get 0 or 1. A request that fails unasked ends the connection.
 static int respond(struct session *session, struct connection *connection,
@@ -335,7 +345,7 @@ static int respond(struct session *session, struct connection *connection,
 	const struct vhost_user_header *header = &connection->message.header;
 	bool asked = header->flags & VHOST_USER_NEED_REPLY &&
 		     session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_REPLY_ACK);
-	u64 ack = error != 0;
+	u64 ack = error || leaves_ring_stuck(session, &connection->message);
 
 	if (!error && reply->wanted)
 		return connection_reply(connection, header->request, &reply->payload, reply->len,

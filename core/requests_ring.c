@@ -72,7 +72,7 @@ int request_set_vring_addr(struct session *session, struct message *message, str
 	queue->layout.log_used = addr->flags & VHOST_VRING_F_LOG;
 	queue->layout.log_addr = addr->log;
 	queue->have_addr = true;
-	queue->misplaced = false;
+	queue->vring.misplaced = false;
 	return 0;
 }
 

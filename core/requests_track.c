@@ -35,16 +35,16 @@ int request_set_log_fd(struct session *session, struct message *message, struct 
 	return 0;
 }
 
+// What is said here of the rings' size need not be what the driver chooses: SET_VRING_NUM tells that.
 static int check_inflight(const struct session *session, const char *name,
 			  const struct vhost_user_inflight *asked)
 {
-	unsigned max_size = session->queues[0].max_size;
-
-	if (asked->queue_count == 0 || asked->queue_count > session->queue_count ||
-	    asked->queue_size == 0 || asked->queue_size > max_size)
-		return log_errno(-EINVAL, "%s: %u rings of %u entries, not 1 to %u of 1 to %u",
-				 name, asked->queue_count, asked->queue_size, session->queue_count,
-				 max_size);
+	if (asked->queue_count == 0 || asked->queue_count > session->queue_count)
+		return log_errno(-EINVAL, "%s: %u rings, not 1 to %u", name, asked->queue_count,
+				 session->queue_count);
+	if (asked->queue_size == 0 || asked->queue_size > DEVICE_MAX_QUEUE_SIZE)
+		return log_errno(-EINVAL, "%s: rings of %u entries, not 1 to %u", name,
+				 asked->queue_size, DEVICE_MAX_QUEUE_SIZE);
 	return 0;
 }
 
@@ -66,7 +66,8 @@ static void forget_old_use(struct session *session)
 	}
 }
 
-// vhost-user.rst, VHOST_USER_GET_INFLIGHT_FD: there is one region, whoever asks.
+// vhost-user.rst, VHOST_USER_GET_INFLIGHT_FD: there is one region, whoever asks. It has room for the largest rings that we
+// serve, since a front-end may ask before it knows how large its driver's are.
 int request_get_inflight_fd(struct session *session, struct message *message, struct reply *reply)
 {
 	struct vhost_user_inflight *answer = &reply->payload.inflight;
@@ -76,7 +77,7 @@ int request_get_inflight_fd(struct session *session, struct message *message, st
 	if (error)
 		return error;
 	*answer = message->payload.inflight;
-	answer->size = session_inflight_len(answer->queue_count, answer->queue_size);
+	answer->size = session_inflight_len(session, answer->queue_count);
 	answer->offset = 0;
 	error = shared_map_open(&map, "inflight region", answer->size, 0, session->inflight_fd);
 	if (error)
@@ -99,7 +100,8 @@ int request_set_inflight_fd(struct session *session, struct message *message, st
 	int error = check_inflight(session, "SET_INFLIGHT_FD", asked);
 
 	(void)reply;
-	if (!error && asked->size / asked->queue_count < inflight_min_len(asked->queue_size))
+	if (!error &&
+	    asked->size / asked->queue_count < inflight_least_len(asked->queue_size, false))
 		error = log_errno(-EINVAL,
 				  "SET_INFLIGHT_FD: %#" PRIx64
 				  " bytes are too few for %u rings of %u",

@@ -37,16 +37,16 @@ static int init_queues(struct session *session, struct worker *workers, unsigned
 	return 0;
 }
 
-u64 session_inflight_len(unsigned queue_count, unsigned queue_size)
+u64 session_inflight_len(const struct session *session, unsigned queue_count)
 {
-	return queue_count * inflight_len(queue_size);
+	return queue_count * inflight_len(queue_max_size(session->device));
 }
 
 // Made before the lockdown, for all front-ends to come; it takes no memory before it is used. Whoever gets it cannot change
 // its size.
 static int make_inflight_region(struct session *session)
 {
-	u64 len = session_inflight_len(session->queue_count, queue_max_size(session->device));
+	u64 len = session_inflight_len(session, session->queue_count);
 	int fd = sys_int(memfd_create("vhost-multi-inflight", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 
 	if (fd < 0)

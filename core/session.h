@@ -36,8 +36,8 @@ must_check int session_init(struct session *session, struct device *device, stru
 			    unsigned worker_count, u64 ring_features);
 void session_fini(struct session *session);
 
-// Bytes of the region of chains in flight for that many rings of that many entries.
-u64 session_inflight_len(unsigned queue_count, unsigned queue_size);
+// Bytes of the region of chains in flight for that many rings, of any size that we serve.
+u64 session_inflight_len(const struct session *session, unsigned queue_count);
 
 // Has each ring keep its chains in flight in its part of session->inflight. No ring runs.
 void session_attach_inflight(struct session *session, unsigned queue_count);

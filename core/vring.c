@@ -67,6 +67,11 @@ static void signal_front_end(int *fd)
 		close_fd(fd);
 }
 
+void vring_signal_err(struct vring *vring)
+{
+	signal_front_end(&vring->err_fd);
+}
+
 void vring_break(struct vring *vring, const char *format, ...)
 {
 	char reason[128];
@@ -83,7 +88,7 @@ void vring_break(struct vring *vring, const char *format, ...)
 	if (!memory_fault_happened())
 		log_error("ring %u broken: %s; it stays stopped until the driver resets the device",
 			  vring->index, reason);
-	signal_front_end(&vring->err_fd);
+	vring_signal_err(vring);
 	sys_event_signal(vring->broken_fd);
 }
 
@@ -375,95 +380,4 @@ bool vring_end_turn(struct vring *vring)
 	if (vring->broken || vring->state == VRING_HELD || vring->state == VRING_STARVED)
 		return false;
 	return vring->state == VRING_BUDGET || want_kick(vring, true);
-}
-
-// ---- setup ----
-
-struct vring_parts vring_parts(u16 num, bool packed)
-{
-	if (packed)
-		return (struct vring_parts){
-			.desc_len = (u64)num * sizeof(struct pvirtq_desc),
-			.avail_len = sizeof(struct pvirtq_event),
-			.used_len = sizeof(struct pvirtq_event),
-			.desc_align = PVIRTQ_DESC_ALIGN,
-			.avail_align = PVIRTQ_EVENT_ALIGN,
-			.used_align = PVIRTQ_EVENT_ALIGN,
-		};
-	return (struct vring_parts){
-		.desc_len = (u64)num * sizeof(struct virtq_desc),
-		.avail_len = sizeof(struct virtq_avail) + ((u64)num + 1) * sizeof(le16),
-		.used_len = sizeof(struct virtq_used) + (u64)num * sizeof(struct virtq_used_elem) +
-			    sizeof(le16),
-		.desc_align = VIRTQ_DESC_ALIGN,
-		.avail_align = VIRTQ_AVAIL_ALIGN,
-		.used_align = VIRTQ_USED_ALIGN,
-	};
-}
-
-static bool is_aligned(const void *pointer, unsigned alignment)
-{
-	return (uintptr_t)pointer % alignment == 0;
-}
-
-// The three parts have the same place in both layouts.
-static int find_parts(struct vring *vring, const struct vring_layout *layout)
-{
-	struct vring_parts parts = vring_parts(layout->num, vring->packed);
-
-	vring->desc = guest_memory_ring(vring->memory, layout->desc, parts.desc_len);
-	vring->avail = guest_memory_ring(vring->memory, layout->avail, parts.avail_len);
-	vring->used = guest_memory_ring(vring->memory, layout->used, parts.used_len);
-	if (!vring->desc || !vring->avail || !vring->used)
-		return -EFAULT;
-	if (!is_aligned(vring->desc, parts.desc_align) ||
-	    !is_aligned(vring->avail, parts.avail_align) ||
-	    !is_aligned(vring->used, parts.used_align))
-		return -EINVAL;
-	return 0;
-}
-
-static int place(struct vring *vring, const struct vring_layout *layout)
-{
-	return vring->packed ? vring_packed_place(vring, layout) : vring_split_place(vring, layout);
-}
-
-// True if the driver has nothing in flight.
-static bool all_is_used(const struct vring *vring)
-{
-	return vring->last_avail == vring->used_next &&
-	       (!vring->packed || vring->avail_wrap == vring->used_wrap);
-}
-
-int vring_place(struct vring *vring, const struct guest_memory *memory, const struct dirty_log *log,
-		const struct vring_layout *layout, u64 features)
-{
-	int error;
-
-	vring->memory = memory;
-	vring->memory_hint = 0;
-	vring->packed = features & BIT64(VIRTIO_F_RING_PACKED);
-	vring->num = layout->num;
-	vring->event_idx = features & BIT64(VIRTIO_F_EVENT_IDX);
-	vring->indirect = features & BIT64(VIRTIO_F_INDIRECT_DESC);
-	vring->in_order = features & BIT64(VIRTIO_F_IN_ORDER);
-	vring->order_first = 0;
-	vring->order_next = 0;
-	vring->log = log;
-	vring->log_fd_dead = false;
-	vring->log_used = log && layout->log_used;
-	vring->log_addr = layout->log_addr;
-	error = find_parts(vring, layout);
-	if (!error)
-		error = place(vring, layout);
-	if (!error && inflight_next_left(&vring->inflight) && all_is_used(vring)) {
-		inflight_forget(&vring->inflight); // another driver's, from before a pause
-		error = place(vring, layout);
-	}
-	if (error != -EPROTO)
-		return error;
-	inflight_forget(&vring->inflight);
-	vring_break(vring, "the inflight region cannot be believed: %s %" PRIu64,
-		    vring->inflight.doubt, vring->inflight.doubtful);
-	return 0;
 }

@@ -4,7 +4,7 @@
 
 #include "core/vring_setup.h"
 
-// Begins at the base that the layout says, or where the process before us was killed. -EINVAL as vring_place; -EPROTO if
+// Begins at the base that the layout says, or where the process before us was killed. -EINVAL, logged, as vring_place; -EPROTO if
 // what is left in flight cannot be believed, which inflight->doubt tells.
 must_check int vring_split_place(struct vring *vring, const struct vring_layout *layout);
 must_check int vring_packed_place(struct vring *vring, const struct vring_layout *layout);
@@ -27,6 +27,17 @@ bool vring_split_want_kick(struct vring *vring, bool wanted);
 bool vring_packed_want_kick(struct vring *vring, bool wanted);
 
 // ---- what is common, for them ----
+
+// Why the ring cannot start as it has been set up, said once, and the err eventfd signalled. Answers `error`.
+printf_like(3, 4) must_check
+	int vring_misplaced(struct vring *vring, int error, const char *format, ...);
+
+// Tells the front-end by the err eventfd, if there is one.
+void vring_signal_err(struct vring *vring);
+
+// True if chains in flight are kept in a region. One that is too small for a ring of this size and layout is let go of, and the
+// ring does without: a front-end may have asked for it before it knew the ring's size, or the process before us may have made it so.
+bool vring_has_region(struct vring *vring);
 
 // Adds a buffer to a chain. 0; -EPROTO and the ring is broken; -EFAULT or -E2BIG: this chain is refused; -ENOBUFS: later.
 must_check int vring_add_buffer(struct vring *vring, struct chain *chain, struct guest_addr addr,

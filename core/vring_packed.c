@@ -288,10 +288,11 @@ int vring_packed_place(struct vring *vring, const struct vring_layout *layout)
 	int error = 0;
 
 	if (!load_base(vring, layout->base))
-		return -EINVAL;
+		return vring_misplaced(vring, -EINVAL, "its base of %#x is not in a ring of %u",
+				       layout->base, vring->num);
 	vring->batch_descs = 0;
 	vring->notify_off = false;
-	if (vring->inflight.region)
+	if (vring_has_region(vring))
 		error = inflight_packed_start(&vring->inflight, vring->num, vring->ring,
 					      &vring->used_next, &vring->used_wrap, &descs,
 					      &recovered);

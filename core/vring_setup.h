@@ -59,6 +59,7 @@ struct vring {
 
 	bool call_owed; // a signal that control has left to the worker: an eventfd may block, and only the worker can be freed from that
 	bool log_fd_dead; // it has blocked once
+	bool misplaced;	  // it has been said why the ring cannot start
 
 	// this turn
 	bool broken;
@@ -114,8 +115,8 @@ struct vring_parts {
 struct vring_parts vring_parts(u16 num, bool packed);
 
 // On the worker. Places the ring in guest memory and takes up what the process before has left in flight; if that cannot be believed the ring
-// is broken. log NULL: nothing need be logged. -EINVAL if a part is misaligned, the base or the size is none, or the region of
-// chains in flight is too small for it; -EFAULT if a part is not in one region.
+// is broken. log NULL: nothing need be logged. -EINVAL if a part is misaligned, or the base or the size is none; -EFAULT if a
+// part is not in one region. Unless ->misplaced was set, that is logged with its reason, and the err eventfd is signalled.
 must_check int vring_place(struct vring *vring, const struct guest_memory *memory,
 			   const struct dirty_log *log, const struct vring_layout *layout,
 			   u64 features);

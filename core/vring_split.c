@@ -243,10 +243,14 @@ int vring_split_place(struct vring *vring, const struct vring_layout *layout)
 	bool recovered = false;
 	int error = 0;
 
-	// 2.7 "Split Virtqueues": a size is a power of two
-	if (!is_power_of_two(vring->num) || layout->base > UINT16_MAX)
-		return -EINVAL;
-	if (vring->inflight.region)
+	// 2.7 "Split Virtqueues"
+	if (!is_power_of_two(vring->num))
+		return vring_misplaced(vring, -EINVAL, "its size of %u is not a power of two",
+				       vring->num);
+	if (layout->base > UINT16_MAX)
+		return vring_misplaced(vring, -EINVAL, "its base of %#x is above 65535",
+				       layout->base);
+	if (vring_has_region(vring))
 		error = inflight_split_start(&vring->inflight, vring->num, used_idx, &recovered);
 	vring->last_avail = (u16)layout->base;
 	if (recovered) // whatever the front-end believes: what was taken is answered or left

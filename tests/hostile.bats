@@ -560,6 +560,14 @@ needs_userfaultfd() {
 	input sync
 }
 
+@test "I14: rings larger than the region was asked for" {
+	input sync
+}
+
+@test "I15: a region of before, for smaller rings" {
+	input sync
+}
+
 @test "B1: less than a header; nowhere to write the status" {
 	input sync uring direct
 }

@@ -11,15 +11,16 @@ enum { LOG_PAGE = 4096 };
 
 int vm_share_inflight(struct vm *vm)
 {
+	uint16_t size =
+		vm->options.inflight_size ? vm->options.inflight_size : vm->options.queue_size;
 	int64_t answer;
 	int error = 0;
 
 	if (!(vm->protocol_features & VU_BIT(VU_PROTOCOL_F_INFLIGHT_SHMFD)))
 		return 0;
 	if (vm->inflight_fd < 0)
-		error = frontend_get_inflight_fd(&vm->frontend, (uint16_t)vm->queues,
-						 vm->options.queue_size, &vm->inflight,
-						 &vm->inflight_fd);
+		error = frontend_get_inflight_fd(&vm->frontend, (uint16_t)vm->queues, size,
+						 &vm->inflight, &vm->inflight_fd);
 	if (error)
 		return error;
 	answer = frontend_set_inflight_fd(&vm->frontend, &vm->inflight, vm->inflight_fd);

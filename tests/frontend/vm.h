@@ -31,6 +31,7 @@ struct vm_options {
 	const struct vm_profile *profile; /* qemu */
 	unsigned queues;		  /* 1 */
 	uint16_t queue_size;		  /* 128 */
+	uint16_t inflight_size;		  /* of rings, as GET_INFLIGHT_FD has it; 0: queue_size */
 	unsigned regions;		  /* 1: the memory is one memfd, cut into so many regions */
 	uint64_t memory_size;		  /* 64 MiB */
 	uint64_t

@@ -279,7 +279,8 @@ static void adopt_left(void)
 	offered_again = false;
 	avail = avail_now();
 	used = used_now();
-	scribbled = vring->broken || (taken_count == 0 && !same(avail, used)) ||
+	scribbled = vring->broken || !inflight->region ||
+		    (taken_count == 0 && !same(avail, used)) ||
 		    (taken_count > 0 && inflight->counter - 1 > UINT64_MAX - COUNTERS_LEFT);
 }
 
@@ -437,8 +438,6 @@ static void make_region(struct fuzz_input *input)
 	inflight_attach(&vring->inflight, region, region_len);
 }
 
-// ---- ----
-
 enum { ANSWER, TURN, DIE, WRITE, DEEDS };
 
 static void other(struct fuzz_input *input)
@@ -470,7 +469,7 @@ static void check_region(void)
 	bool wrap = false, recovered;
 	int error;
 
-	if (scribbled || vring->inflight.num == 0 || region_len < inflight_len(ring->num))
+	if (scribbled || vring->inflight.num == 0)
 		return;
 	inflight_attach(&vring->inflight, region, region_len);
 	descs = fuzz_read(&rings, ring->addr, ring->num * sizeof(*descs));

@@ -221,7 +221,7 @@ static void check(struct fuzz_ring *ring)
 {
 	const struct vring *vring = &ring->queue.vring;
 
-	if (ring->queue.misplaced)
+	if (ring->queue.vring.misplaced)
 		return;
 	assert(vring->last_avail < ring->num && vring->used_next < ring->num);
 	take_used(ring);

@@ -178,7 +178,7 @@ static void check(struct fuzz_ring *ring)
 	assert(le16_get(*(const le16 *)fuzz_read(ring->rings, used, sizeof(le16))) <= ring->shown);
 	assert(vring->last_avail <= ring->shown);
 	take_used(ring);
-	assert(!is_good(ring) || vring->broken || ring->queue.misplaced ||
+	assert(!is_good(ring) || vring->broken || ring->queue.vring.misplaced ||
 	       vring->last_avail == ring->seen);
 }
 

@@ -387,6 +387,55 @@ TEST(broken_ring_is_told_and_can_be_set_up_anew)
 	assert_true(desk_ring_works(&desk, 0));
 }
 
+// A ring that cannot be placed is no secret: the messages about it that ask for an answer hear of it, its err fd too.
+TEST(ring_that_cannot_start_is_told_with_its_reason_and_may_be_mended)
+{
+	const struct vhost_user_vring_addr nowhere = {
+		.index = 0, .descriptor = 1 << 20, .available = 2 << 20, .used = 3 << 20};
+	const u32 asks = VU_VERSION | VU_NEED_REPLY;
+	const struct vhost_user_vring_state on = {.index = 0, .num = 1}, off = {.index = 0};
+
+	desk_accept_protocol_features(&desk);
+	desk_say_all(&desk, 0);
+	assert_int_equal(desk_send_state(&desk, VU_SET_VRING_ENABLE, 0, 0), 0);
+	assert_int_equal(
+		desk_send(&desk, VU_SET_VRING_ADDR, asks, &nowhere, sizeof(nowhere), NULL, 0), 0);
+	desk_expect_u64(&desk, VU_SET_VRING_ADDR, 0);
+	unit_capture(STDERR_FILENO);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(
+			desk_send(&desk, VU_SET_VRING_ENABLE, asks, &on, sizeof(on), NULL, 0), 0);
+		desk_expect_u64(&desk, VU_SET_VRING_ENABLE, 1);
+	}
+	assert_string_equal(
+		strchr(unit_captured(), ':'),
+		": error: ring 0 cannot start: its descriptor area, 256 bytes at 0x100000, "
+		"is not in one region of shared memory\n");
+	assert_int_equal(vm_ring_eventfd_read(desk.rings[0].err_fd), 1);
+	assert_int_equal(desk_send(&desk, VU_SET_OWNER, asks, NULL, 0, NULL, 0), 0);
+	desk_expect_u64(&desk, VU_SET_OWNER, 0);
+	assert_int_equal(desk_send(&desk, VU_SET_VRING_ENABLE, asks, &off, sizeof(off), NULL, 0),
+			 0);
+	desk_expect_u64(&desk, VU_SET_VRING_ENABLE, 0);
+	desk_say_all(&desk, 0);
+	assert_true(desk_ring_works(&desk, 0));
+}
+
+// A ring is enabled before its memory has come: no connection is closed for it.
+TEST(ring_whose_memory_comes_last_starts_then)
+{
+	const struct vhost_user_vring_addr nowhere = {
+		.index = 0, .descriptor = 1 << 20, .available = 2 << 20, .used = 3 << 20};
+
+	desk_say_all(&desk, 0);
+	assert_int_equal(
+		desk_send(&desk, VU_SET_VRING_ADDR, VU_VERSION, &nowhere, sizeof(nowhere), NULL, 0),
+		0);
+	desk_expect_no_reply(&desk);
+	assert_int_equal(desk_say(&desk, DESK_ADDR, 0), 0);
+	assert_true(desk_ring_works(&desk, 0));
+}
+
 #define DESK_TEST(name) RUN_WITH(setup, name, teardown)
 
 int main(void)
@@ -414,6 +463,8 @@ int main(void)
 		DESK_TEST(ring_without_a_kick_fd_runs),
 		DESK_TEST(replaced_fds_are_closed),
 		DESK_TEST(broken_ring_is_told_and_can_be_set_up_anew),
+		DESK_TEST(ring_that_cannot_start_is_told_with_its_reason_and_may_be_mended),
+		DESK_TEST(ring_whose_memory_comes_last_starts_then),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,7 +153,7 @@ static int ask(u16 queues, u16 size)
 
 TEST(ring_keeps_its_chains_in_the_region_that_was_shared)
 {
-	const u64 len = session_inflight_len(DESK_RINGS, RING_LEN);
+	const u64 len = session_inflight_len(&desk.session, DESK_RINGS);
 	u8 head[INFLIGHT_HEAD_LEN];
 
 	assert_int_equal(share(len, 4096, DESK_RINGS, RING_LEN), 0);
@@ -167,7 +167,7 @@ TEST(ring_keeps_its_chains_in_the_region_that_was_shared)
 
 TEST(region_can_be_replaced_while_a_ring_runs)
 {
-	const u64 len = session_inflight_len(DESK_RINGS, RING_LEN);
+	const u64 len = session_inflight_len(&desk.session, DESK_RINGS);
 
 	desk_say_all(&desk, 0);
 	for (u64 i = 0; i < 4; i++) {
@@ -178,9 +178,9 @@ TEST(region_can_be_replaced_while_a_ring_runs)
 
 TEST(region_that_does_not_hold_the_rings_it_names_is_refused)
 {
-	const u64 len = session_inflight_len(1, RING_LEN);
+	const u64 len = session_inflight_len(&desk.session, 1);
 
-	assert_true(share(inflight_min_len(RING_LEN) - 8, 0, 1, RING_LEN) < 0);
+	assert_true(share(inflight_least_len(RING_LEN, false) - 8, 0, 1, RING_LEN) < 0);
 	assert_true(share(len, 0, 0, RING_LEN) < 0);
 	assert_true(share(len, 0, DESK_RINGS + 1, RING_LEN) < 0);
 	assert_true(share(len, 0, 1, 0) < 0);
@@ -205,7 +205,7 @@ TEST(region_that_is_made_cannot_be_resized)
 	struct stat made;
 
 	assert_int_equal(fstat(desk.session.inflight_fd, &made), 0);
-	assert_true((u64)made.st_size >= session_inflight_len(DESK_RINGS, RING_LEN));
+	assert_true((u64)made.st_size >= session_inflight_len(&desk.session, DESK_RINGS));
 	assert_true(ftruncate(desk.session.inflight_fd, 0) != 0);
 	assert_true(ftruncate(desk.session.inflight_fd, made.st_size + 1) != 0);
 }
@@ -229,7 +229,7 @@ TEST(region_that_is_made_comes_with_its_fd_and_works_when_given_back)
 TEST(session_forgets_both_when_the_front_end_goes)
 {
 	send_good_log(0);
-	assert_int_equal(share(session_inflight_len(1, RING_LEN), 0, 1, RING_LEN), 0);
+	assert_int_equal(share(session_inflight_len(&desk.session, 1), 0, 1, RING_LEN), 0);
 	session_reset(&desk.session);
 	assert_false(dirty_log_is_open(&desk.session.log));
 	assert_null(desk.session.inflight.bytes);
