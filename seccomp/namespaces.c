@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// unshare, pivot_root, and what an unprivileged process needs first for them.
+// unshare, pivot_root or what takes its place, and what an unprivileged process needs first for them.
 #include "seccomp/namespaces.h"
 
+#include <ctype.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +12,10 @@
 #include <sys/syscall.h>
 
 #include "core/sys.h"
+#include "seccomp/refusal.h"
 
 static bool mounts_are_ours;
+static enum refused tried;
 
 static int write_file(const char *path, const char *text)
 {
@@ -40,15 +44,27 @@ static int map_ids(uid_t uid, gid_t gid)
 	return write_file("/proc/self/gid_map", line);
 }
 
-static int unshare_all(int flags)
+static int unshare_as_user(int flags)
 {
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
-	int error = sys_int(unshare(flags));
+	int error;
 
-	if (error == -EPERM)
-		error = sys_int(unshare(flags | CLONE_NEWUSER)) ?: map_ids(uid, gid);
-	return error;
+	tried = REFUSED_USER_NAMESPACE;
+	error = sys_int(unshare(flags | CLONE_NEWUSER));
+	if (error)
+		return error;
+	tried = REFUSED_ID_MAP;
+	return map_ids(uid, gid);
+}
+
+static int unshare_all(int flags)
+{
+	int error;
+
+	tried = REFUSED_NAMESPACES;
+	error = sys_int(unshare(flags));
+	return error == -EPERM ? unshare_as_user(flags) : error;
 }
 
 int namespaces_enter(int netns_fd)
@@ -57,6 +73,7 @@ int namespaces_enter(int netns_fd)
 	int error;
 
 	// never in a user namespace of our own instead: there is no way from there into the network namespace that is asked for
+	tried = REFUSED_NETNS;
 	if (netns_fd >= 0)
 		error = sys_int(setns(netns_fd, CLONE_NEWNET)) ?: unshare_all(flags);
 	else
@@ -65,43 +82,91 @@ int namespaces_enter(int netns_fd)
 	return error;
 }
 
-static int mount_empty(const char *folder)
+// Who joins a mount namespace, be it its own, gets the namespace's root: out of a chroot, where neither pivot_root works nor
+// anything that we mount is sure to stay ours. If it fails, what follows may still do, if there is no chroot.
+static void leave_chroot(void)
 {
-	return sys_int(mount("empty", folder, "tmpfs", MS_NODEV | MS_NOEXEC | MS_NOSUID | MS_RDONLY,
-			     "nr_inodes=2,mode=0555"));
+	cleanup_fd int self = sys_int(syscall(SYS_pidfd_open, getpid(), 0));
+
+	if (self >= 0)
+		(void)setns(self, CLONE_NEWNS);
 }
 
-// A folder to mount on, which becomes the root: any that exists does, its content is not touched.
-static int mount_anywhere(const char **folder)
+// mountinfo has blanks and the like as \040. proc(5)
+static void unescape(char *text)
 {
-	static const char *const folders[] = {"/tmp", "/run", "/var", "/mnt", "/proc", "/dev"};
-	int error = -ENOENT;
+	char *to = text;
 
-	for (size_t i = 0; i < ARRAY_SIZE(folders) && error; i++) {
-		*folder = folders[i];
-		error = mount_empty(folders[i]);
+	for (const char *from = text; *from; to++) {
+		bool escaped = *from == '\\' && isdigit((unsigned char)from[1]);
+
+		*to = escaped ? (char)strtol((char[]){from[1], from[2], from[3], 0}, NULL, 8)
+			      : *from;
+		from += escaped ? 4 : 1;
 	}
-	return error;
+	*to = 0;
+}
+
+// What is mounted below the old root would else stay busy as long as we run. What the kernel has locked, since our user
+// namespace did not mount it, stays: covered like the old root.
+static void detach_mounts(void)
+{
+	FILE *table = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL, folder[PATH_MAX];
+	size_t size = 0;
+
+	while (table && getline(&line, &size, table) > 0) {
+		if (sscanf(line, "%*s %*s %*s %*s %4095s", folder) != 1)
+			continue;
+		unescape(folder);
+		if (strcmp(folder, "/") != 0)
+			(void)umount2(folder, MNT_DETACH);
+	}
+	free(line);
+	if (table)
+		fclose(table);
+}
+
+// From the old root into the working directory, which is mounted upon it. The kernel answers EINVAL to pivot_root from an
+// initramfs, whose file system it keeps for good.
+static int change_root(void)
+{
+	tried = REFUSED_LEAVING_OLD_ROOT;
+	if (syscall(SYS_pivot_root, ".", ".") == 0) // the old root is now above the new
+		return sys_int(umount2(".", MNT_DETACH));
+	detach_mounts();
+	return sys_int(chroot("."));
+}
+
+// "/" is what is below what was mounted there; ".." of it is what is on top.
+static int cover_root(void)
+{
+	tried = REFUSED_EMPTY_ROOT;
+	return sys_int(mount("empty", "/", "tmpfs", MS_NODEV | MS_NOEXEC | MS_NOSUID | MS_RDONLY,
+			     "nr_inodes=2,mode=0555"))
+		       ?: sys_int(chdir("/.."));
 }
 
 int namespaces_empty_root(void)
 {
-	const char *folder;
 	int error;
 
+	tried = REFUSED_EMPTY_ROOT;
 	if (!mounts_are_ours)
 		return -EPERM; // or every process of this mount namespace would get the empty root
+	leave_chroot();
+	tried = REFUSED_PRIVATE_MOUNTS;
 	error = sys_int(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 	if (!error)
-		error = mount_anywhere(&folder);
+		error = cover_root();
 	if (!error)
-		error = sys_int(chdir(folder));
-	if (!error)
-		error = sys_int(
-			syscall(SYS_pivot_root, ".", ".")); // the old root is now above the new
-	if (!error)
-		error = sys_int(umount2(".", MNT_DETACH));
+		error = change_root();
 	if (!error)
 		error = sys_int(chdir("/"));
 	return error;
+}
+
+const char *namespaces_advice(int error)
+{
+	return refusal_advice(tried, error);
 }

@@ -168,10 +168,11 @@ static int give_up_privileges(void)
 	return error;
 }
 
-// A step and what to do if it fails.
+// A step and what to do if it fails; `advise` for what has many reasons.
 struct step {
 	const char *name, *advice;
 	int (*run)(const struct sandbox *sandbox);
+	const char *(*advise)(int error);
 };
 
 static int step_namespaces(const struct sandbox *sandbox)
@@ -212,13 +213,13 @@ static int step_landlock(const struct sandbox *sandbox)
 }
 
 static const struct step steps[] = {
-	{"namespaces", "start as root, or allow unprivileged user namespaces", step_namespaces},
-	{"empty-root", "the container must allow mounts", step_root},
-	{"bounding", "the capability SETPCAP is needed to drop all", step_bounding},
-	{"ids", "see --user and --group", change_ids},
-	{"capabilities", "they could not be dropped", step_capabilities},
-	{"privileges", "prctl is forbidden", step_privileges},
-	{"landlock", "needs Linux 5.13 with landlock among its LSMs", step_landlock},
+	{"namespaces", NULL, step_namespaces, namespaces_advice},
+	{"empty-root", NULL, step_root, namespaces_advice},
+	{"bounding", "the capability SETPCAP is needed to drop all", step_bounding, NULL},
+	{"ids", "see --user and --group", change_ids, NULL},
+	{"capabilities", "they could not be dropped", step_capabilities, NULL},
+	{"privileges", "prctl is forbidden", step_privileges, NULL},
+	{"landlock", "needs Linux 5.13 with landlock among its LSMs", step_landlock, NULL},
 };
 
 int sandbox_isolate(struct sandbox *sandbox)
@@ -226,10 +227,13 @@ int sandbox_isolate(struct sandbox *sandbox)
 	if (sandbox->mode == SANDBOX_NONE)
 		return 0;
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
-		int error = steps[i].run(sandbox);
+		const struct step *step = &steps[i];
+		int error = step->run(sandbox);
 
 		if (error)
-			error = sandbox_step_failed(sandbox, steps[i].name, error, steps[i].advice);
+			error = sandbox_step_failed(sandbox, step->name, error,
+						    step->advise ? step->advise(error)
+								 : step->advice);
 		if (error)
 			return error;
 	}

@@ -8,11 +8,9 @@
 # FAULT_ROUNDS (100) is how often each kind of guest memory is taken away.
 
 setup_file() {
-	# a place that any user can reach, and what they run in it
-	public=$(mktemp -d /tmp/sandbox.XXXXXX)
-	export public
-	chmod 711 "$public"
-	cp "$BATS_TEST_DIRNAME"/../build/{vhost-multi,tests/{sandbox-probe,sandbox-without,start-time,vu-client}} "$public"
+	# shellcheck source=tests/lib/sandbox.bash
+	. "$BATS_TEST_DIRNAME/lib/sandbox.bash"
+	make_public
 }
 
 teardown_file() {
@@ -23,77 +21,15 @@ setup() {
 	[ -z "${VHOST_MULTI:-}" ] || skip "another build: a sanitizer makes calls of its own"
 	# shellcheck source=tests/lib/lib.bash
 	. "$BATS_TEST_DIRNAME/lib/lib.bash"
-	bin=$public/vhost-multi
+	# shellcheck source=tests/lib/sandbox.bash
+	. "$BATS_TEST_DIRNAME/lib/sandbox.bash"
 	golden=$root/tests/sandbox/golden/$(uname -m)
-	folder=$(mktemp -d "$public/XXXXXX")
-	socket=$folder/socket log=$folder/log image=$folder/image
-	pid='' helper='' huge_pages=''
-	head -c 1M /dev/urandom >"$image"
-	: >"$log"
-	nobody=() users=(nobody) # without privileges we are who we are
-	if [ "$(id -u)" = 0 ]; then
-		nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups --)
-		users=(root nobody)
-		chown 65534:65534 "$folder" "$image" "$log"
-	fi
+	set_up_users
 }
 
 teardown() {
-	[ -n "${folder:-}" ] || return 0
-	[ -z "$helper" ] || kill -KILL "$helper" || true
-	[ -z "$huge_pages" ] || echo "$huge_pages" >/proc/sys/vm/nr_hugepages
-	tear_down
-	rm -rf "$folder"
+	tear_down_users
 }
-
-needs_root() {
-	[ "$(id -u)" = 0 ] || skip "needs root"
-}
-
-# Sets `as` to what goes in front of a command of this user.
-become() { # USER
-	as=("${nobody[@]}")
-	[ "$1" = nobody ] || as=(setpriv --groups 4 --)
-	echo "== $1"
-}
-
-# Serves the image by the command, which ends in the program and its applet; options may follow.
-serve_by() { # COMMAND...
-	: >"$log"
-	launch "$@" --socket "$socket" --path "$image"
-	until_true accepting
-	until_true exited_or_serving
-	kill -0 "$pid"
-	keeper=$(pgrep -P "$pid") || true
-}
-
-exited_or_serving() {
-	grep -q 'listening on' "$log" || exited "$pid"
-}
-
-probe() { "$public/sandbox-probe" "$@" 3>&-; }
-
-# Runs a command beside the back-end.
-beside() { # COMMAND...
-	"$@" </dev/null >>"$log" 2>&1 3>&- &
-	helper=$!
-}
-
-has_own() { # NAMESPACE
-	[ "$(readlink "/proc/$helper/ns/$1")" != "$(readlink "/proc/self/ns/$1")" ]
-}
-
-status_of() { # PID KEY
-	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
-}
-
-expect_status() { # PID KEY VALUE...
-	local is
-	is=$(status_of "$1" "$2" | xargs)
-	[ "$is" = "${*:3}" ] || { echo "$2 of $1 is '$is', not '${*:3}'"; return 1; }
-}
-
-sandbox_line() { sed -n 's/.*: \(sandbox: .*\)/\1/p' "$log"; }
 
 # ---- the system calls
 
@@ -439,17 +375,6 @@ assert not up'
 
 # ---- hosts that do not allow all of it
 
-# The command fails with status 5 and says which step, why, and what to do.
-refuses() { # STEP ADVICE REASON COMMAND...
-	local status=0 step=$1 advice=$2 reason=$3
-	shift 3
-	timeout 5 "$@" --socket "$socket" --path "$image" >"$folder/err" 2>&1 </dev/null 3>&- || status=$?
-	cat "$folder/err"
-	[ "$status" = 5 ]
-	grep -E "error: sandbox: $step failed \(.*$advice.*\), and --sandbox is strict.*$reason" "$folder/err"
-	not grep 'listening on' "$folder/err"
-}
-
 # The command, told to do what it can, says that it lacks this and serves.
 lacks() { # STEPS COMMAND...
 	local steps=$1
@@ -472,10 +397,10 @@ lacks() { # STEPS COMMAND...
 		[ ! -e "$socket" ]
 		lacks "$steps" "${command[@]}"
 	done <<-END
-		root unshare namespaces,empty-root as root, or allow unprivileged user namespaces
-		nobody unshare namespaces,empty-root,bounding as root, or allow unprivileged user namespaces
+		root unshare namespaces,empty-root or allow unprivileged user namespaces
+		nobody unshare namespaces,empty-root,bounding or allow unprivileged user namespaces
 		root mount empty-root must allow mounts
-		nobody pivot_root empty-root must allow mounts
+		nobody mount empty-root must allow mounts
 		root setgroups ids --user and --group
 		nobody bounding bounding SETPCAP
 		nobody no_new_privs privileges prctl
@@ -509,7 +434,7 @@ lacks() { # STEPS COMMAND...
 	# shellcheck disable=SC2016 # for the inner shell
 	forbidden=(unshare --user --map-root-user sh -c
 		'echo 0 >/proc/sys/user/max_user_namespaces && exec setpriv --bounding-set=-all "$@"' -)
-	refuses namespaces 'allow unprivileged user namespaces' 'No space left on device' \
+	refuses namespaces 'raise the sysctl user.max_user_namespaces' 'No space left on device' \
 		"${nobody[@]}" "${forbidden[@]}" "$bin" blk
 }
 
@@ -622,7 +547,7 @@ lacks() { # STEPS COMMAND...
 	[ ! -e "$socket" ]
 }
 
-# ---- guest memory that goes away (M7, M8)
+# ---- guest memory that goes away (M7, M8; huge pages: tests/guest/root.bats, as making them changes a host)
 
 # The front-end writes no zeroes, so a sector of them is from memory that took the place of its own.
 has_zeroes() { # FILE
@@ -654,14 +579,6 @@ take_memory_away() { # KIND
 
 @test "M7: a file in /dev/shm truncated at a random moment under load" {
 	take_memory_away shm
-}
-
-@test "M7: huge pages truncated at a random moment under load" {
-	needs_root # to have some made
-	huge_pages=$(cat /proc/sys/vm/nr_hugepages)
-	echo $((huge_pages + 16)) >/proc/sys/vm/nr_hugepages
-	[ "$(sed -n 's/^HugePages_Free: *//p' /proc/meminfo)" -ge 8 ] || skip "the host has no 8 huge pages to give"
-	take_memory_away hugetlb
 }
 
 # ---- what it costs

@@ -4,13 +4,17 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/securebits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 
 #include "core/sys.h"
@@ -38,6 +42,11 @@ static const struct wall {
 	 SYS_openat,
 	 {(u64)AT_FDCWD, AT("/proc/1"), O_PATH},
 	 {ENOENT}},
+	{"empty root: that of its process",
+	 SYS_openat,
+	 {(u64)AT_FDCWD, AT("/proc/self/root"), O_PATH},
+	 {ENOENT}},
+	{"empty root: what it covers", SYS_umount2, {AT("/"), MNT_DETACH}, {EPERM}},
 	{"capabilities: mount", SYS_mount, {AT("x"), AT("/"), AT("tmpfs"), 0, 0}, {EPERM}},
 	{"capabilities: chroot", SYS_chroot, {AT("/")}, {EPERM, EACCES}},
 	{"capabilities: become root", SYS_setresuid, {0, 0, 0}, {EPERM, EINVAL}},
@@ -89,9 +98,55 @@ static unsigned try_exec_gain(void)
 	return error != -EACCES;
 }
 
+static unsigned judge(bool stands, const char *what, const char *object)
+{
+	printf("control %s: %s: %s\n", stands ? "cannot" : "CAN", what, object);
+	return !stands;
+}
+
+/* No way up: all of them lead to the one root, which holds no folder. */
+static unsigned try_ways_up(void)
+{
+	static const char *const ways[] = {".", "..", "../../..", "/..", "/../.", "/../../.."};
+	struct statfs system;
+	struct stat root, other;
+	unsigned failures = 0;
+
+	assert(stat("/", &root) == 0 && statfs("/", &system) == 0);
+	failures += judge(system.f_type == TMPFS_MAGIC && root.st_nlink == 2,
+			  "empty root: folders in it", "none");
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+		failures += judge(stat(ways[i], &other) == 0 && other.st_dev == root.st_dev &&
+					  other.st_ino == root.st_ino,
+				  "empty root: leave it", ways[i]);
+	return failures;
+}
+
+/* No fd of a folder, from which one could go on. */
+static unsigned try_fds(void)
+{
+	unsigned folders = 0;
+
+	for (int fd = 0; fd < CALLS; fd++)
+		folders += fchdir(fd) == 0;
+	return judge(folders == 0, "empty root: an fd of a folder", "none");
+}
+
+/* Who may join its own mount namespace gets that one's root. */
+static unsigned try_own_namespace(void)
+{
+	int self = sys_int(syscall(SYS_pidfd_open, syscall(SYS_getpid), 0));
+	int error = sys_int(setns(self, CLONE_NEWNS));
+
+	close(self);
+	return judge(error == -EPERM || error == -EBADF, "capabilities: the namespace's root",
+		     strerror(-error));
+}
+
 unsigned try_walls(void)
 {
-	unsigned failures = try_network() + try_exec_gain();
+	unsigned failures =
+		try_network() + try_exec_gain() + try_ways_up() + try_fds() + try_own_namespace();
 
 	for (size_t i = 0; i < ARRAY_SIZE(walls); i++)
 		failures += expect_error(&walls[i]);

@@ -3,11 +3,15 @@
 // Runs a command on a host that lacks something: the calls named fail in it and in all that it starts, as they do where
 // a container's filter or an older kernel refuses them.
 //
-// usage: sandbox-without CALL... -- COMMAND [ARGUMENT...]
+// usage: sandbox-without CALL[=ERROR]... -- COMMAND [ARGUMENT...]
+//
+// CALL is a name of the table below, ERROR one as ENOSYS, if it is not to be that of the table.
 
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,7 +20,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { MOST_CALLS = 16, INSTRUCTIONS_OF_CALL = 6, ANY = -1 };
+enum { MOST_CALLS = 16, INSTRUCTIONS_OF_CALL = 6, ANY = -1, MOST_ERRORS = 134 };
+enum { NAMESPACES = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP | CLONE_NEWNET };
 
 static const struct call {
 	const char *name;
@@ -24,9 +29,12 @@ static const struct call {
 	int error;
 } calls[] = {
 	{"unshare", SYS_unshare, ANY, EPERM},
+	{"privileged_unshare", SYS_unshare, NAMESPACES, EPERM},
+	{"user_namespace", SYS_unshare, NAMESPACES | CLONE_NEWUSER, EPERM},
 	{"setns", SYS_setns, ANY, EPERM},
 	{"mount", SYS_mount, ANY, EPERM},
 	{"pivot_root", SYS_pivot_root, ANY, EPERM},
+	{"chroot", SYS_chroot, ANY, EPERM},
 	{"setgroups", SYS_setgroups, ANY, EPERM},
 	{"setrlimit", SYS_prlimit64, ANY, EPERM},
 	{"landlock", 444, ANY, ENOSYS},
@@ -36,13 +44,31 @@ static const struct call {
 	{"seccomp", SYS_prctl, PR_SET_SECCOMP, EINVAL},
 };
 
-static const struct call *find(const char *name)
+static int error_named(const char *name)
 {
-	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		if (strcmp(calls[i].name, name) == 0)
-			return &calls[i];
+	for (int error = 1; error < MOST_ERRORS; error++) {
+		const char *known = strerrorname_np(error);
+
+		if (known && strcmp(known, name) == 0)
+			return error;
 	}
-	return NULL;
+	return 0;
+}
+
+/* False if there is no such call or error. */
+static bool find(const char *word, struct call *found)
+{
+	size_t len = strcspn(word, "=");
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		if (strncmp(calls[i].name, word, len) != 0 || calls[i].name[len])
+			continue;
+		*found = calls[i];
+		if (word[len])
+			found->error = error_named(word + len + 1);
+		return found->error != 0;
+	}
+	return false;
 }
 
 /* Jumps over itself if the call is another one. */
@@ -75,13 +101,13 @@ int main(int argc, char **argv)
 	int next = 1;
 
 	for (; next < argc && strcmp(argv[next], "--") != 0; next++) {
-		const struct call *call = find(argv[next]);
+		struct call call;
 
-		if (!call || next > MOST_CALLS) {
+		if (next > MOST_CALLS || !find(argv[next], &call)) {
 			errno = EINVAL;
 			return complain(argv[next]);
 		}
-		count += add(filter + count, call);
+		count += add(filter + count, &call);
 	}
 	filter[count++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	program.len = (unsigned short)count;
