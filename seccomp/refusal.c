@@ -10,9 +10,10 @@
 
 #include "core/sys.h"
 
+#define START_AS_ROOT "start as root with CAP_SYS_ADMIN"
 #define APPARMOR \
-	"start as root, give the program an AppArmor profile with userns, or set the sysctl " \
-	"kernel.apparmor_restrict_unprivileged_userns to 0"
+	START_AS_ROOT ", give the program an AppArmor profile with userns, or set the sysctl " \
+		      "kernel.apparmor_restrict_unprivileged_userns to 0"
 
 // A sysctl of one digit. False too if there is none of that name.
 static bool sysctl_is(const char *path, char digit)
@@ -47,28 +48,31 @@ static bool has_filter(void)
 static const char *no_user_namespace(int error)
 {
 	if (error == -ENOSPC)
-		return "start as root, or raise the sysctl user.max_user_namespaces, which allows no more";
+		return START_AS_ROOT
+			", or raise the sysctl user.max_user_namespaces, which allows no more";
 	if (error == -EINVAL)
-		return "start as root: this kernel has no user namespaces (CONFIG_USER_NS)";
+		return START_AS_ROOT ": this kernel has no user namespaces (CONFIG_USER_NS)";
 	if (is_restricted_by_apparmor(error))
 		return APPARMOR;
 	if (sysctl_is("/proc/sys/kernel/unprivileged_userns_clone", '0'))
-		return "start as root, or set the sysctl kernel.unprivileged_userns_clone to 1";
+		return START_AS_ROOT ", or set the sysctl kernel.unprivileged_userns_clone to 1";
 	if (is_chrooted_for_sure())
-		return "start as root: in a chroot the kernel allows no user namespaces";
+		return START_AS_ROOT ": in a chroot the kernel allows no user namespaces";
 	if (has_filter())
-		return "a seccomp filter, as a container has one, forbids it: start as root with "
-		       "CAP_SYS_ADMIN, or allow unprivileged user namespaces there";
-	return "start as root, or allow unprivileged user namespaces; in a chroot the kernel allows none";
+		return START_AS_ROOT
+			", or allow unprivileged user namespaces, which a seccomp filter, as a "
+			"container's, forbids";
+	return START_AS_ROOT
+		", or allow unprivileged user namespaces; in a chroot the kernel allows none";
 }
 
 static const char *no_id_map(int error)
 {
 	if (error == -ENOENT)
-		return "start as root, or mount /proc, which an unprivileged start needs";
+		return START_AS_ROOT ", or mount /proc, which an unprivileged start needs";
 	if (is_restricted_by_apparmor(error))
 		return APPARMOR;
-	return "start as root: the ids of the user namespace cannot be mapped";
+	return START_AS_ROOT ": the ids of the user namespace cannot be mapped";
 }
 
 static const char *no_namespaces(int error)
@@ -77,7 +81,7 @@ static const char *no_namespaces(int error)
 		return "raise the sysctls user.max_*_namespaces, one of which allows no more";
 	if (error == -EINVAL)
 		return "this kernel lacks namespaces: it needs CONFIG_NET_NS, IPC_NS, UTS_NS and CGROUPS";
-	return "start as root, or allow unprivileged user namespaces";
+	return START_AS_ROOT ", or allow unprivileged user namespaces";
 }
 
 static const char *no_mounts(int error)

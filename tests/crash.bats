@@ -48,6 +48,7 @@ killed() { # OPTION...
 }
 
 @test "one request at a time, engine uring: death at every point" {
+	needs_io_uring
 	both dies_at_each_point 40 --engine uring
 }
 
@@ -56,6 +57,7 @@ killed() { # OPTION...
 }
 
 @test "batches of 8, engine uring: death at every point" {
+	needs_io_uring
 	both dies_at_each_point 80 --engine uring --batch 8
 }
 
@@ -64,6 +66,7 @@ killed() { # OPTION...
 }
 
 @test "the one that takes over dies too, engine uring" {
+	needs_io_uring
 	both dies_twice --engine uring
 }
 
@@ -72,5 +75,6 @@ killed() { # OPTION...
 }
 
 @test "kill -9 under load, engine uring" {
+	needs_io_uring
 	both killed --engine uring
 }

@@ -22,10 +22,9 @@ setup() {
 teardown() {
 	local left
 	[ -z "${id:-}" ] || for left in $(pgrep -f -- "jail --id $id"); do kill -KILL "$left" || true; done
-	tear_down
-	[ -z "$base" ] || ! mountpoint -q "$base/net" || umount "$base/net"
-	[ -z "$base" ] || { until_true removed; rmdir "$base"; }
 	[ -z "${cgroups:-}" ] || until_true without_cgroups
+	tear_down
+	[ -z "$base" ] || { until_true removed; rmdir "$base"; }
 	[ -z "$holder" ] || kill "$holder"
 }
 
@@ -72,7 +71,7 @@ nothing_left() {
 refused() { # STATUS PATTERN JAIL-OPTION...
 	local status=$1 pattern=$2
 	shift 2
-	fails "$status" "$pattern" "$bin" jail --id "$id" --chroot-base-dir "$base" "$@" -- \
+	fails "$status" "$pattern" "${enter[@]}" "$bin" jail --id "$id" --chroot-base-dir "$base" "$@" -- \
 		blk --socket disk.sock --path "$image"
 }
 
@@ -317,14 +316,10 @@ client_as() { # UID GID COMMAND...
 cgroup_v2() {
 	cgroups=$(awk '/ - cgroup2 / { print $5; exit }' /proc/self/mountinfo)
 	if [ -n "${PRIVATE_CGROUPS:-}" ] || [ -z "$cgroups" ]; then
-		local at=/mnt
-		unshare --mount --propagation private sh -c 'mount -t cgroup2 none "$1" && echo there && exec sleep 60' sh \
-			$at >"$folder/holder" 2>&1 3>&- &
-		holder=$!
-		until_true test -s "$folder/holder"
-		grep -q there "$folder/holder" || skip "cgroup v2 cannot be mounted: $(cat "$folder/holder")"
-		cgroups=/proc/$holder/root$at
-		enter=(nsenter --target "$holder" --mount)
+		own_mounts private
+		"${in[@]}" mount -t cgroup2 none /mnt 2>"$folder/err" || skip "cgroup v2 cannot be mounted: $(cat "$folder/err")"
+		cgroups=$there/mnt
+		enter=("${in[@]}")
 	fi
 	[ -w "$cgroups/cgroup.procs" ] || skip "$cgroups is read-only"
 }
@@ -377,7 +372,7 @@ cgroup_v2() {
 }
 
 @test "jail: without any cgroup v2 it is said so" {
-	fails 5 'no cgroup v2 is mounted' unshare --mount --propagation private sh -c \
+	fails 5 'no cgroup v2 is mounted' "$lib/own-mounts" private sh -c \
 		'umount -l $(awk "/ - cgroup2 / { print \$5 }" /proc/self/mountinfo) 2>/dev/null; exec "$@"' sh \
 		"$bin" jail --id "$id" --chroot-base-dir "$base" --cgroup pids.max=5 -- blk --socket disk.sock --path "$image"
 	nothing_left
@@ -408,7 +403,9 @@ cgroup_v2() {
 	holder=$!
 	until_true test "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$holder/ns/net")"
 	touch "$base/net"
-	mount --bind "/proc/$holder/ns/net" "$base/net"
+	own_mounts private
+	enter=("${in[@]}")
+	"${in[@]}" mount --bind "/proc/$holder/ns/net" "$base/net"
 	ln -s net "$base/link"
 	local wanted
 	wanted=$(readlink "/proc/$holder/ns/net")
@@ -418,7 +415,7 @@ cgroup_v2() {
 	jail --netns "$base/net"
 	[ "$(readlink "/proc/$(applet)/ns/net")" = "$wanted" ]
 	stop
-	umount "$base/net"
+	"${in[@]}" umount "$base/net"
 	nothing_left
 	jail
 	[ "$(readlink "/proc/$(applet)/ns/net")" != "$(readlink /proc/self/ns/net)" ]

@@ -21,23 +21,10 @@ setup() {
 	# shellcheck source=tests/lib/sandbox.bash
 	. "$BATS_TEST_DIRNAME/lib/sandbox.bash"
 	set_up_users
-	in=()
 }
 
 teardown() {
 	tear_down_users
-}
-
-# A mount namespace that may be spoilt, whose mounts go on to the namespaces made from it, as those of most hosts do; `in`
-# leads into it.
-spoilable() {
-	beside unshare --mount --propagation private sh -c 'mount --make-rshared / && exec sleep 60'
-	until_true is_shared
-	in=(nsenter --target "$helper" --mount --)
-}
-
-is_shared() {
-	has_own mnt && grep -q ' / / .* shared:' "/proc/$helper/mountinfo"
 }
 
 # A root with nothing but the program, the probe and the disk, and a socket of a name of its own.
@@ -96,11 +83,11 @@ with open(os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)) as table:
 
 @test "sandbox: strict in a chroot that is no mount point, and others see no mount of it" {
 	needs_root
-	spoilable
+	own_mounts shared
 	make_chroot
-	cat "/proc/$helper/mountinfo" >"$folder/before"
+	cat "/proc/$mounts/mountinfo" >"$folder/before"
 	serves_in_chroot "${in[@]}" chroot "$chroot"
-	diff "$folder/before" "/proc/$helper/mountinfo"
+	diff "$folder/before" "/proc/$mounts/mountinfo"
 	# without /proc and without a folder to mount upon
 	[ -z "$(ls -A "$chroot/tmp")" ]
 	rmdir "$chroot/tmp"
@@ -109,17 +96,17 @@ with open(os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)) as table:
 
 @test "sandbox: strict in a chroot that is a mount point, and in one with mounts in it" {
 	needs_root
-	spoilable
+	own_mounts shared
 	make_chroot
 	"${in[@]}" mount --bind "$chroot" "$chroot"
-	cat "/proc/$helper/mountinfo" >"$folder/before"
+	cat "/proc/$mounts/mountinfo" >"$folder/before"
 	serves_in_chroot "${in[@]}" chroot "$chroot"
 	mkdir "$chroot"/{proc,dev}
 	"${in[@]}" mount -t proc proc "$chroot/proc"
 	"${in[@]}" mount --rbind /dev "$chroot/dev"
-	cat "/proc/$helper/mountinfo" >"$folder/before"
+	cat "/proc/$mounts/mountinfo" >"$folder/before"
 	serves_in_chroot "${in[@]}" chroot "$chroot"
-	diff "$folder/before" "/proc/$helper/mountinfo"
+	diff "$folder/before" "/proc/$mounts/mountinfo"
 }
 
 @test "sandbox: where pivot_root is refused the old root is covered, and what was mounted below it let go" {
@@ -137,7 +124,7 @@ with open(os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)) as table:
 		done
 	done
 	[ "$(id -u)" = 0 ] || return 0
-	spoilable
+	own_mounts shared
 	mkdir "$folder/with blank"
 	"${in[@]}" mount -t tmpfs none "$folder/with blank"
 	serve_by "${in[@]}" "$public/sandbox-without" pivot_root -- "$bin" blk
@@ -151,30 +138,32 @@ with open(os.open("self/mountinfo", os.O_RDONLY, dir_fd=proc)) as table:
 
 # What a host says of itself in /proc/sys/kernel. The rest is as it is.
 pretend() { # SYSCTL VALUE
-	spoilable
+	own_mounts shared
 	"${in[@]}" mount -t tmpfs none /proc/sys/kernel
 	# shellcheck disable=SC2016 # for the inner shell
 	"${in[@]}" sh -c 'echo "$2" >"/proc/sys/kernel/$1"' - "$1" "$2"
 }
 
 @test "sandbox: no user namespace: each reason has its line" {
+	needs_user_namespaces
 	command=("${nobody[@]}" "$public/sandbox-without" privileged_unshare)
 	while read -r error advice reason; do
 		refuses namespaces "${advice//_/ }" "${reason//_/ }" "${command[@]}" "user_namespace=$error" -- "$bin" blk
 	done <<-END
-		EPERM a_seccomp_filter,.*or_allow_unprivileged_user_namespaces Operation_not_permitted
-		EINVAL start_as_root:_this_kernel_has_no_user_namespaces Invalid_argument
+		EPERM or_allow_unprivileged_user_namespaces,_which_a_seccomp_filter Operation_not_permitted
+		EINVAL this_kernel_has_no_user_namespaces Invalid_argument
 		ENOSPC user.max.user.namespaces No_space_left_on_device
 	END
 }
 
 @test "sandbox: no user namespace by a sysctl of the distribution, or by AppArmor: the line names it" {
 	needs_root # for a /proc/sys of its own
+	needs_user_namespaces
 	pretend unprivileged_userns_clone 0
 	command=("${in[@]}" "${nobody[@]}" "$public/sandbox-without")
 	refuses namespaces 'set the sysctl kernel.unprivileged_userns_clone to 1' 'Operation not permitted' \
 		"${command[@]}" privileged_unshare user_namespace -- "$bin" blk
-	kill -KILL "$helper"
+	kill -KILL "$mounts"
 	pretend apparmor_restrict_unprivileged_userns 1
 	command=("${in[@]}" "${nobody[@]}" "$public/sandbox-without")
 	for refused in user_namespace=EACCES user_namespace=EPERM; do
@@ -191,7 +180,7 @@ pretend() { # SYSCTL VALUE
 	mkdir "$chroot/own"
 	chown 65534:65534 "$chroot/own"
 	image=/image socket=/own/socket
-	refuses namespaces 'start as root: in a chroot the kernel allows no user namespaces' 'Operation not permitted' \
+	refuses namespaces 'in a chroot the kernel allows no user namespaces' 'Operation not permitted' \
 		chroot --userspec=65534:65534 "$chroot" /vhost-multi blk
 	refuses empty-root 'to leave a chroot takes CAP_SYS_CHROOT, setns and Linux 5.8' 'Invalid argument' \
 		"$public/sandbox-without" setns -- chroot "$chroot" /vhost-multi blk
@@ -199,9 +188,10 @@ pretend() { # SYSCTL VALUE
 
 @test "sandbox: without privileges and without /proc" {
 	needs_root # to take it away
-	spoilable
+	needs_user_namespaces
+	own_mounts shared
 	"${in[@]}" mount -t tmpfs none /proc
-	refuses namespaces 'start as root, or mount /proc' 'No such file or directory' "${in[@]}" "${nobody[@]}" "$bin" blk
+	refuses namespaces 'mount /proc, which an unprivileged start needs' 'No such file or directory' "${in[@]}" "${nobody[@]}" "$bin" blk
 }
 
 @test "sandbox: no mounts: each reason has its line" {

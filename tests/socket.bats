@@ -216,6 +216,7 @@ time.sleep(30)' "$socket" >>"$folder/waiting" 3>&- &
 		[ ! -e "$socket" ]
 		end_helper
 		for engine in sync uring; do
+			! left_out "$engine" || continue
 			: >"$log"
 			serve --engine $engine --direct
 			help_out "$root/build/tests/vhost-blk-load" --socket "$socket" --rw mix --bs 4096 --depth 64 \
@@ -290,7 +291,7 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.send(b"\1\0\0\0\1")
 @test "socket: killed, and started anew on the same path and disk at once" {
 	for _ in 1 2 3 4 5; do
 		: >"$log"
-		serve --direct --engine uring
+		serve --direct # with io_uring where the host has it, whose kernel part may hold the disk for a moment
 		help_out "$root/build/tests/vhost-blk-load" --socket "$socket" --rw mix --bs 4096 --depth 32 --seconds 30
 		until_true visited
 		sleep 0.1

@@ -17,7 +17,7 @@ set_up() {
 	folder=$BATS_TEST_TMPDIR
 	socket=$folder/socket
 	log=$folder/log
-	pid=
+	pid='' mounts='' in=()
 	mkdir -p "$disks"
 	image=$(mktemp "$disks/XXXXXX.img")
 	head -c 1M /dev/urandom >"$image"
@@ -26,6 +26,7 @@ set_up() {
 # For teardown: ends what still runs, shows what it said.
 tear_down() {
 	[ -z "${pid:-}" ] || kill -KILL "$pid" || true
+	[ -z "${mounts:-}" ] || kill -KILL "$mounts" || true
 	rm -f "$image"
 	[ ! -e "$log" ] || cat "$log"
 }
@@ -55,6 +56,38 @@ listening() { # SOCKET
 launch() { # COMMAND...
 	"$@" </dev/null >>"$log" 2>&1 3>&- &
 	pid=$!
+}
+
+# A mount namespace that may be spoilt: `in` leads a command into it, as $there its files can be had from outside.
+own_mounts() { # private|shared, see tests/lib/own-mounts
+	# shellcheck disable=SC2016 # for the inner shell
+	"$lib/own-mounts" "$1" sh -c ': >"$1" && exec sleep 600' - "$folder/mounts" 3>&- &
+	mounts=$!
+	until_true test -e "$folder/mounts"
+	rm "$folder/mounts"
+	in=(nsenter --target "$mounts" --mount --root --wd --)
+	there=/proc/$mounts/root
+}
+
+# False if the host refuses io_uring, as a container or an administrator may. $refusal is its error then.
+has_io_uring() {
+	local cache=$BATS_RUN_TMPDIR/io_uring
+	[ -e "$cache" ] || "$python" >"$cache" -c 'import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall(425, 1, None) # io_uring_setup, which looks at its arguments last
+print(errno.errorcode[ctypes.get_errno()])'
+	refusal=$(<"$cache")
+	[ "$refusal" = EFAULT ]
+}
+
+needs_io_uring() {
+	has_io_uring || skip "this host allows no io_uring: $refusal"
+}
+
+# True, and said, if these options name an engine that the host does not allow.
+left_out() { # OPTION...
+	[[ $* = *uring* ]] && ! has_io_uring || return
+	echo "# ${BATS_TEST_DESCRIPTION%%:*}: $* is left out, this host allows no io_uring: $refusal" >&3
 }
 
 # Serves the image on the socket, and waits until it is there.
