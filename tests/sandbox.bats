@@ -110,6 +110,7 @@ expect_golden() { # FILE THREAD MOST
 
 @test "sandbox: the filters of the program that ships are those" {
 	needs_root
+	[ "$(status_of self Seccomp)" = 0 ] || skip "the kernel shows filters to nobody who has one, as in most containers"
 	[ -d "$golden" ] || skip "there are no lists for $(uname -m) yet"
 	for engine in uring sync; do
 		! left_out "$engine" || continue
