@@ -185,6 +185,13 @@ static int open_listener(struct listener *listener, const struct common_options 
 	return listener_open_fd(listener, (int)common->fd);
 }
 
+static const char *front_end_path(const struct common_options *common)
+{
+	if (common->fd != OPTION_UNSET)
+		return listener_path_of_fd((int)common->fd);
+	return common->socket ? common->socket : common->connect;
+}
+
 // A process beside ours needs the file system, so all that it gives up is what it has no use for.
 static int lock_helper(void *context, const struct syscall_rule *rules, size_t count)
 {
@@ -369,6 +376,7 @@ static int run(const struct invocation *invocation)
 	static struct sandbox sandbox;
 	const struct applet_arguments arguments = {.values = invocation->values,
 						   .socket = invocation->common.socket,
+						   .front_end = front_end_path(&invocation->common),
 						   .lock_helper = lock_helper,
 						   .lock_context = &sandbox};
 	struct listener listener;
@@ -380,6 +388,9 @@ static int run(const struct invocation *invocation)
 		return EXIT_SANDBOX;
 	if (invocation->jailed)
 		sandbox.netns_fd = jail_netns_fd();
+	// before the device may wait for what an ended process there has left: one that serves is another matter
+	if (arguments.socket && listener_clear_path(arguments.socket))
+		return EXIT_SOCKET;
 	if (invocation->applet->open(&arguments, &device))
 		return EXIT_DEVICE;
 	server_catch_signals(device);

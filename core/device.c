@@ -106,6 +106,12 @@ void device_refresh(struct device *device, struct worker *worker)
 		worker_call(worker, refresh, &call);
 }
 
+void device_started(struct device *device)
+{
+	if (device->ops->started)
+		device->ops->started(device);
+}
+
 static void ending(void *context)
 {
 	struct device_call *call = context;

@@ -55,6 +55,9 @@ struct device_ops {
 	// Serve all queues on one worker, since they share state.
 	bool one_worker;
 
+	// Optional. All workers have been started: gives back what only that needed. Before the lockdown is complete.
+	void (*started)(struct device *device);
+
 	// ---- worker 0, no ring runs (but config: at any time, and on the control thread unless one_worker) ----
 
 	// Optional. The driver has accepted these feature bits; 0: there is no driver any more.

@@ -24,5 +24,6 @@ must_check int device_config_write(struct device *device, struct worker *worker,
 				   const u8 *data, size_t len);
 
 // These run on the control thread.
+void device_started(struct device *device);
 must_check int device_activate(struct device *device);
 void device_deactivate(struct device *device);

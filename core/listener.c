@@ -110,6 +110,14 @@ static int bind_and_listen(struct listener *listener, const struct sockaddr_un *
 	return error ? log_errno(error, "cannot listen on %s", address->sun_path) : 0;
 }
 
+int listener_clear_path(const char *path)
+{
+	struct sockaddr_un address;
+	int error = make_address(path, &address);
+
+	return error ? error : remove_stale(&address);
+}
+
 int listener_open_path(struct listener *listener, const char *path, mode_t mode)
 {
 	struct sockaddr_un address;
@@ -168,6 +176,19 @@ int listener_open_fd(struct listener *listener, int fd)
 	else
 		listener->connected_fd = fd;
 	return make_nonblocking(fd);
+}
+
+const char *listener_path_of_fd(int fd)
+{
+	static struct sockaddr_un address;
+	socklen_t len = sizeof(address) - 1; // for the NUL that a path need not have
+
+	address = (struct sockaddr_un){0};
+	if (!socket_option_is(fd, SO_ACCEPTCONN, 1) ||
+	    getsockname(fd, (struct sockaddr *)&address, &len) != 0 ||
+	    address.sun_family != AF_UNIX || !address.sun_path[0])
+		return NULL;
+	return address.sun_path;
 }
 
 int listener_open_client(struct listener *listener, const char *path)

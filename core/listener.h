@@ -23,8 +23,14 @@ struct listener {
 // is in use or no socket is left alone. `path` is kept by reference. 0 or -errno, the reason logged.
 must_check int listener_open_path(struct listener *listener, const char *path, mode_t mode);
 
+// The part of listener_open_path that sees to what is there already.
+must_check int listener_clear_path(const char *path);
+
 // Takes over an inherited stream socket, which listens or is connected. 0 or -errno, the reason logged.
 must_check int listener_open_fd(struct listener *listener, int fd);
+
+// Where the inherited socket listens, in static memory; NULL if it does not, or has no path.
+const char *listener_path_of_fd(int fd);
 
 // We will call the peer that listens at `path`, kept by reference. 0 or -errno, the reason logged.
 must_check int listener_open_client(struct listener *listener, const char *path);

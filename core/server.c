@@ -110,6 +110,7 @@ static int start_workers(struct server *server, const struct server_options *opt
 			return error;
 		server->worker_count++;
 	}
+	device_started(server->device);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
+#include "core/fence.h"
 #include "core/log.h"
 #include "core/sys.h"
 #include "jail/path.h"
@@ -165,7 +166,10 @@ void folder_remove(struct folder *folder)
 		return;
 	(void)!fchown(folder->fd, 0, 0); // nobody shall add to it meanwhile
 	(void)!each_entry(folder->fd, remove_entry, NULL);
-	error = sys_int(unlinkat(folder->parent_fd, folder->id, AT_REMOVEDIR));
+	// what the applet has left is looked for in this folder, not in one that is made anew
+	error = fence_await_folder(folder->fd);
+	if (!error)
+		error = sys_int(unlinkat(folder->parent_fd, folder->id, AT_REMOVEDIR));
 	if (error)
 		log_warning("the folder of %s is left: %s", folder->id, strerror(-error));
 	close_fd(&folder->fd); // last: gives up the lock

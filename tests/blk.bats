@@ -433,7 +433,7 @@ two_threads_on_cpu_0() {
 
 @test "blk: it accepts within 5 ms from its start" {
 	[ -z "${VHOST_MULTI:-}" ] || skip "another build"
-	# a predecessor's io_uring may hold its lock for a moment, which is not what is measured
+	# a predecessor's io_uring may hold its lock of the disk for a moment, which is not what is measured
 	"$root/build/tests/start-time" 50 "$socket" "$bin" blk --socket "$socket" --path "$image" --lock=off \
 		--log-level=error | tee "$folder/times"
 	[ "$(sed -E 's/.*accepting_ms=([0-9]+).*/\1/' "$folder/times")" -lt 5 ]

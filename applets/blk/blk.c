@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "applets/applet.h"
+#include "core/fence.h"
 #include "core/log.h"
 #include "core/sys.h"
 
@@ -244,6 +245,12 @@ static void blk_deactivate(struct device *device)
 	blk->lock_awaited = false;
 }
 
+// All io_urings are there, and keep what is theirs.
+static void blk_started(struct device *device)
+{
+	close_fd(&blk_of(device)->fence_fd);
+}
+
 static void blk_worker_free(struct blk_worker *blk_worker)
 {
 	sys_release(blk_worker->bounce_buffers, (size_t)BLK_BOUNCE_COUNT * BLK_BOUNCE_LEN);
@@ -303,6 +310,7 @@ static const struct device_ops blk_ops = {
 	.queue_size = blk_queue_size,
 	.features = blk_features,
 	.request_size = sizeof(struct blk_request),
+	.started = blk_started,
 	.negotiated = blk_negotiated,
 	.config = blk_config,
 	.config_write = blk_config_write,
@@ -408,15 +416,18 @@ static void set_range_limits(struct blk *blk, const struct blk_options *options)
 	blk->max_zeroes_segments = cheap ? BLK_MAX_RANGES : 1;
 }
 
-static int set_up(struct blk *blk, const struct blk_options *options)
+static int set_up(struct blk *blk, const struct applet_arguments *arguments)
 {
+	const struct blk_options *options = arguments->values;
 	const struct medium_options medium = {.path = options->path,
 					      .read_only = options->read_only,
 					      .direct = options->direct,
 					      .lock = (enum medium_lock)options->lock,
 					      .lock_handover = options->lock_handover};
-	int error = medium_open(&blk->medium, &medium);
+	int error = fence_pass(arguments->front_end, &blk->fence_fd);
 
+	if (!error)
+		error = medium_open(&blk->medium, &medium);
 	if (error)
 		return error;
 	error = set_block_size(blk, options->block_size);
@@ -446,8 +457,9 @@ static int blk_open(const struct applet_arguments *arguments, struct device **de
 	blk->queue_size = (unsigned)options->queue_size;
 	blk->configured_write_cache = options->cache == CACHE_WRITEBACK;
 	blk->write_cache = blk->configured_write_cache;
-	error = set_up(blk, options);
+	error = set_up(blk, arguments);
 	if (error) {
+		close_fd(&blk->fence_fd);
 		free(blk);
 		return error;
 	}
@@ -464,6 +476,7 @@ static void blk_close(struct device *device)
 	struct blk *blk = blk_of(device);
 
 	medium_close(&blk->medium);
+	close_fd(&blk->fence_fd);
 	free(blk);
 }
 

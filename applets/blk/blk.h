@@ -44,6 +44,7 @@ struct blk {
 	struct medium medium;
 	const struct blk_engine *engine;
 	const char *serial;
+	int fence_fd; // held until each worker's io_uring has it; -1: none
 	unsigned num_queues, queue_size;
 	u32 block_size; // bytes
 	u64 len;	// bytes of whole blocks; only written while no ring runs

@@ -12,6 +12,7 @@ enum {
 	RING_ENTRIES = 256, // submissions in one batch
 	CQ_FACTOR = 4,	    // completions that can wait, in rings of submissions
 	FIXED_FILE = 0,
+	FENCE, // only kept: until the last request is over
 };
 
 struct uring {
@@ -221,6 +222,8 @@ static int restrict_ring(struct io_uring *ring, bool read_only)
 // With DEFER_TASKRUN the ring's own fd does not wake a poller; a registered eventfd does.
 static int prepare_ring(struct uring *uring, const struct blk_worker *worker)
 {
+	const int files[] = {
+		[FIXED_FILE] = worker->blk->medium.fd, [FENCE] = worker->blk->fence_fd};
 	int error;
 
 	uring->event_fd = sys_int(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -228,7 +231,7 @@ static int prepare_ring(struct uring *uring, const struct blk_worker *worker)
 		return uring->event_fd;
 	error = io_uring_register_eventfd(&uring->ring, uring->event_fd);
 	if (!error)
-		error = io_uring_register_files(&uring->ring, &worker->blk->medium.fd, 1);
+		error = io_uring_register_files(&uring->ring, files, ARRAY_SIZE(files));
 	if (!error)
 		error = restrict_ring(&uring->ring, worker->blk->read_only);
 	if (!error)

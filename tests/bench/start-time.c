@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How long a back-end takes from fork() until connect() on its socket succeeds and until its
-// first reply (GET_FEATURES): the median of many starts. With - as the socket: until the command
+// first reply (GET_FEATURES): the median of many starts, each on a socket of its own: SOCKET in the command stands for it. With - as the socket: until the command
 // exits, which shows what fork() and exec() alone cost.
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,6 +109,21 @@ static int compare(const void *left, const void *right)
 	return difference < 0 ? -1 : difference > 0;
 }
 
+/* Whoever serves a socket may be held up for a moment by who did before, which is not what is measured. */
+static const char *take_own_socket(char **command, const char *socket, int number)
+{
+	static char own[108];
+	bool taken = false;
+
+	for (; *command; command++) {
+		if (strcmp(*command, socket) == 0)
+			*command = own;
+		taken = taken || *command == own;
+	}
+	snprintf(own, sizeof(own), "%s.%d", socket, number);
+	return taken ? own : socket;
+}
+
 static void print_times(const char *name, double *ms, int count)
 {
 	qsort(ms, (size_t)count, sizeof(*ms), compare);
@@ -130,8 +146,8 @@ int main(int argc, char **argv)
 	server = strcmp(argv[2], "-") != 0;
 	for (int i = 0; i < count; i++) {
 		if (server)
-			time_server(argv[2], argv + 3, &times.accepting_ms[i],
-				    &times.replying_ms[i]);
+			time_server(take_own_socket(argv + 3, argv[2], i), argv + 3,
+				    &times.accepting_ms[i], &times.replying_ms[i]);
 		else
 			time_exit(argv + 3, &times.accepting_ms[i]);
 	}

@@ -287,6 +287,32 @@ TEST(inherited_listening_socket_is_told_by_what_it_is_and_its_file_stays)
 	assert_true(path_exists());
 }
 
+TEST(inherited_socket_tells_where_it_listens)
+{
+	const struct sockaddr_un any = {.sun_family = AF_UNIX};
+	int named = bound_socket(SOCK_STREAM), abstract = new_socket(SOCK_STREAM);
+
+	assert_null(listener_path_of_fd(named));
+	assert_int_equal(listen(named, 1), 0);
+	assert_string_equal(listener_path_of_fd(named), path);
+	assert_int_equal(bind(abstract, (const struct sockaddr *)&any, sizeof(any.sun_family)), 0);
+	assert_int_equal(listen(abstract, 1), 0);
+	assert_null(listener_path_of_fd(abstract));
+	assert_null(listener_path_of_fd(-1));
+	close(named);
+	close(abstract);
+}
+
+TEST(path_that_is_cleared_can_be_used)
+{
+	close(bound_socket(SOCK_STREAM));
+	assert_int_equal(listener_clear_path(path), 0);
+	assert_false(path_exists());
+	assert_int_equal(listener_open_path(&listener, path, 0600), 0);
+	assert_int_equal(listener_clear_path(path), -EADDRINUSE);
+	assert_true(path_exists());
+}
+
 TEST(inherited_listening_socket_that_blocks_does_not_make_us_wait)
 {
 	int fd = bound_socket(SOCK_STREAM);
@@ -381,6 +407,8 @@ int main(void)
 		LISTENER_TEST(longest_path_is_taken_and_a_longer_one_told),
 		LISTENER_TEST(file_that_is_not_ours_any_more_is_not_removed),
 		LISTENER_TEST(inherited_listening_socket_is_told_by_what_it_is_and_its_file_stays),
+		LISTENER_TEST(inherited_socket_tells_where_it_listens),
+		LISTENER_TEST(path_that_is_cleared_can_be_used),
 		LISTENER_TEST(inherited_listening_socket_that_blocks_does_not_make_us_wait),
 		LISTENER_TEST(inherited_connected_socket_is_the_only_front_end),
 		LISTENER_TEST(inherited_fd_that_is_no_stream_socket_is_refused),
