@@ -75,6 +75,8 @@ void server_catch_signals(const struct device *device)
 	if (device->ops->refresh)
 		sigaction(SIGHUP, &note, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); // a front-end's pipe may lose its reader
+	// beyond a limit of file sizes a write fails, and only that
+	sigaction(SIGXFSZ, &ignore, NULL);
 }
 
 static void stop_worker(struct server *server, struct worker *worker)

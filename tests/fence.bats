@@ -98,6 +98,16 @@ change_backends() { # read|write OPTION...
 	done
 }
 
+@test "fence: a folder that we may not read is told, and the disk served" {
+	mkdir -m 0300 "$folder/closed"
+	socket=$folder/closed/socket
+	launch setpriv --bounding-set=-dac_override,-dac_read_search "$bin" blk --socket "$socket" --path "$image" --engine uring
+	until_true accepting
+	grep -q "warning: cannot lock the folder of $socket" "$log"
+	reads_image
+	stop
+}
+
 @test "fence: a jail whose applet was killed keeps its folder, and so its name, until what that left is over" {
 	local jail
 	base=$(mktemp -d /run/vm.XXXXXX)

@@ -2,6 +2,7 @@
 // The assistant's life: one byte names a port whose peer is to be called; the end of the other process is the end.
 #include "applets/console/assistant.h"
 
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -12,7 +13,13 @@
 #include "core/log.h"
 #include "core/sys.h"
 
-enum { END = UINT8_MAX, ANSWER = END - 1 }; // as the byte; others are numbers of ports
+// The byte that is asked; lower ones are numbers of ports, to be called.
+enum {
+	ROTATE = 128, // and more: log_of
+	ANSWER = UINT8_MAX - 1,
+	END = UINT8_MAX,
+};
+static_assert(ROTATE + 2 * CONSOLE_MAX_PORTS <= ANSWER, "two logs a port");
 
 static const struct syscall_rule assistant_rules[] = {
 	RULE(recvfrom, "waits for a command or the end"),
@@ -45,10 +52,47 @@ static void call_peer(struct console *console, int socket, u8 port)
 	close_fd(&host->call_fd);
 }
 
+// The log that a command is about; NULL: none, or one that is to have no new file.
+static struct log_file *log_of(const struct console *console, u8 command)
+{
+	unsigned index = (unsigned)command - ROTATE;
+
+	return command >= ROTATE && index / 2 < console->port_count
+		       ? port_rotating_log(&console->ports[index / 2], index % 2)
+		       : NULL;
+}
+
+static void rotate(const struct log_file *log, int socket)
+{
+	int fd = log_file_rotate(&log->options);
+
+	helper_answer(socket, fd);
+	close_fd(&fd);
+}
+
+// Tells all logs that are to have new files whom to ask for them; answers whether there are any.
+static bool tell_logs(const struct console *console, int assistant_fd)
+{
+	bool any = false;
+
+	for (unsigned command = ROTATE; command < ANSWER; command++) {
+		struct log_file *log = log_of(console, (u8)command);
+
+		if (!log)
+			continue;
+		log->assistant_fd = assistant_fd;
+		log->rotate_command = (u8)command;
+		any = true;
+	}
+	return any;
+}
+
 static void obey(struct console *console, int socket, u8 command)
 {
 	if (command == ANSWER)
 		helper_answer(socket, -ENODATA);
+	else if (log_of(console, command))
+		rotate(log_of(console, command), socket);
 	else if (command < console->port_count)
 		call_peer(console, socket, command);
 }
@@ -59,6 +103,20 @@ static void clean_up(struct console *console)
 		terminal_restore(&console->terminal);
 	for (unsigned i = 0; i < console->port_count; i++)
 		host_remove_files(&console->ports[i].host);
+}
+
+// What it gives up is all but this; it begins no log anew if none was declared.
+static int lock(const struct console *console, const struct applet_arguments *arguments)
+{
+	struct syscall_rule rules[ARRAY_SIZE(assistant_rules) + LOG_FILE_ROTATE_RULES];
+	size_t count = ARRAY_SIZE(assistant_rules);
+
+	memcpy(rules, assistant_rules, sizeof(assistant_rules));
+	if (tell_logs(console, -1)) {
+		memcpy(rules + count, log_file_rotate_rules, sizeof(log_file_rotate_rules));
+		count += LOG_FILE_ROTATE_RULES;
+	}
+	return arguments->lock_helper(arguments->lock_context, rules, count);
 }
 
 struct duty {
@@ -73,8 +131,7 @@ static void serve(void *context, int socket)
 	u8 command = 0;
 
 	prctl(PR_SET_NAME, "assistant");
-	if (!duty->arguments->lock_helper(duty->arguments->lock_context, assistant_rules,
-					  ARRAY_SIZE(assistant_rules)))
+	if (!lock(console, duty->arguments))
 		while (helper_next(socket, &command) && command != END)
 			obey(console, socket, command);
 	clean_up(console); // also if it is not locked in: by now the other process cannot
@@ -89,7 +146,7 @@ static bool is_needed(const struct console *console)
 		if (host->kind == HOST_CALLS || host->listener.path || host->link)
 			return true;
 	}
-	return console->terminal.fd >= 0;
+	return console->terminal.fd >= 0 || tell_logs(console, -1);
 }
 
 int assistant_start(struct console *console, const struct applet_arguments *arguments)
@@ -103,6 +160,7 @@ int assistant_start(struct console *console, const struct applet_arguments *argu
 	if (socket < 0)
 		return socket;
 	console->assistant_fd = socket;
+	tell_logs(console, socket);
 	return 0;
 }
 

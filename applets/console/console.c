@@ -345,6 +345,32 @@ static int open_ports(struct console *console, const char *link)
 	return link ? log_errno(-EINVAL, "--link %s: no port is of type pty", link) : 0;
 }
 
+static struct log_file *log_at(const struct console *console, unsigned index)
+{
+	struct port *port = &console->ports[index / 2];
+
+	return index % 2 ? &port->log : &port->file;
+}
+
+// A file with a limit is renamed, of which whoever else writes to it would not know.
+static int check_logs(const struct console *console)
+{
+	for (unsigned i = 0; i < 2 * console->port_count; i++) {
+		const struct log_file *log = log_at(console, i);
+
+		for (unsigned j = 0; j < i; j++) {
+			const struct log_file *other = log_at(console, j);
+
+			if ((log->options.max || other->options.max) && log_file_is(log, other))
+				return log_errno(-EINVAL,
+						 "--port log-max=: %s is written to twice; choose "
+						 "another",
+						 log->options.path);
+		}
+	}
+	return 0;
+}
+
 static int set_up(struct console *console, const struct applet_arguments *arguments)
 {
 	const struct console_options *options = arguments->values;
@@ -356,6 +382,8 @@ static int set_up(struct console *console, const struct applet_arguments *argume
 		return error;
 	choose_consoles(console);
 	error = open_ports(console, options->link);
+	if (!error)
+		error = check_logs(console);
 	if (!error)
 		error = size_open(console, options->size);
 	if (!error)
@@ -425,6 +453,8 @@ const struct applet console_applet = {
 		"  name=NAME    what the guest calls it, /dev/virtio-ports/NAME\n"
 		"  console      it is a console; without any, the first port is\n"
 		"  log=FILE     append the output to this file, timestamp: with the time on each line\n"
+		"  log-max=SIZE keep the log, or type=file, below this size: a full one becomes FILE.1\n"
+		"  log-keep=N   how many of these there are, FILE.1 to FILE.N [1]\n"
 		"  filter       only printable output gets through, no terminal escape sequences\n"
 		"  drop         lose the oldest output when the reader is slow; else the guest waits\n",
 	.options = console_option_table,

@@ -17,7 +17,8 @@ enum {
 		64 * 1024, // bytes of output that may wait for a reader, unless --replay says more
 	PORT_SPARE = 64 * 1024, // room for the rest of a chain when its ring stops
 	PORT_INPUT = 16 * 1024, // bytes of input that may wait for the guest
-	PORT_TURN = 256 * 1024, // bytes of output before other ports have their turn
+	PORT_TURN = 256 * 1024, // bytes of output, and of logs, before other ports have their turn
+	PORT_PART = 8 * 1024,	// bytes of output that are logged at once
 };
 
 // Control messages that the driver has not got yet, in the order in which it gets them.
@@ -55,7 +56,7 @@ struct port {
 	bool guest_open; // it has opened it
 };
 
-enum { CONSOLE_MAX_RULES = 10 };
+enum { CONSOLE_MAX_RULES = 11 };
 
 struct console {
 	struct device device;
@@ -116,6 +117,9 @@ void control_tell(struct port *port, unsigned tell);
 // state.c: what another process has to know so that the same driver goes on there.
 size_t state_save(const struct device *device, u8 *state, size_t size);
 int state_load(struct device *device, const u8 *state, size_t len);
+
+// The port's logs that begin a new file when they are full: `which` 0 or 1; NULL: it is none.
+struct log_file *port_rotating_log(struct port *port, unsigned which);
 
 // rules.c: the system calls of the worker, by what the ports need; all that there may be without a console.
 size_t rules_make(const struct console *console, struct syscall_rule *rules);

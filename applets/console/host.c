@@ -30,13 +30,16 @@ bool host_reads(const struct host *host)
 
 // ---- bytes ----
 
+static bool may_come_back(const struct port *port)
+{
+	return port->host.kind == HOST_POLLED || port->options.type == PORT_FIFO;
+}
+
 // The call said that there is no more: for now, or for good.
 static void note_end(const struct port *port, struct stream *stream, long result)
 {
-	bool may_come_back = port->host.kind == HOST_POLLED || port->options.type == PORT_FIFO;
-
 	stream->ready = false;
-	stream->ended = result != -EAGAIN && !may_come_back;
+	stream->ended = result != -EAGAIN && !may_come_back(port);
 }
 
 size_t host_read(struct port *port, u8 *bytes, size_t len)
@@ -53,6 +56,42 @@ size_t host_read(struct port *port, u8 *bytes, size_t len)
 	return 0;
 }
 
+// What is full may have room again.
+static bool is_full(int error)
+{
+	return error == -ENOSPC || error == -EDQUOT || error == -EFBIG;
+}
+
+// That clients of a socket, a pty or a fifo go is as it should be. What we were started with does not come back.
+static void complain(struct port *port, int error)
+{
+	bool *failing = &port->host.out_failing;
+
+	if (port->host.kind != HOST_FIXED || may_come_back(port) || error == -EAGAIN || *failing)
+		return;
+	*failing = true;
+	if (is_full(error))
+		log_errno(error,
+			  "port %u: cannot write to its %s: output is lost until there is room",
+			  port->id, port_type_name(port->options.type));
+	else
+		log_errno(
+			error,
+			"port %u: cannot write to its %s any more: output is lost; start anew with "
+			"another, or with log=FILE as well",
+			port->id, port_type_name(port->options.type));
+}
+
+// A disk that is nearly full takes a part of each buffer, which does not count.
+static void note_room(struct port *port, bool all_written)
+{
+	if (!port->host.out_failing || !all_written)
+		return;
+	port->host.out_failing = false;
+	log_info("port %u: its %s can be written again", port->id,
+		 port_type_name(port->options.type));
+}
+
 size_t host_write(struct port *port, const u8 *bytes, size_t len)
 {
 	struct stream *out = &port->host.out;
@@ -61,8 +100,14 @@ size_t host_write(struct port *port, const u8 *bytes, size_t len)
 	if (!out->ready)
 		return 0;
 	written = sys(write(out->fd, bytes, len));
-	if (written > 0)
+	if (written < 0)
+		complain(port, (int)written);
+	if (is_full((int)written))
+		return len; // lost, as in a log: the guest goes on
+	if (written > 0) {
+		note_room(port, (size_t)written == len);
 		return (size_t)written;
+	}
 	note_end(port, out, written);
 	return 0;
 }

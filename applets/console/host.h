@@ -33,6 +33,7 @@ struct host {
 	struct stream in, out; // fd -1: there is none; the same fd: a socket or pty
 	struct watch in_watch, out_watch;
 	bool present;
+	bool out_failing; // the last write did, to what does not come and go; logged once
 
 	struct listener listener; // of HOST_LISTENS
 	struct watch listener_watch;

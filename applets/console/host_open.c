@@ -125,9 +125,20 @@ static int open_input(struct port *port, int flags)
 		       : 0;
 }
 
+static int open_log(const struct port *port, struct log_file *log, const char *path)
+{
+	const struct port_options *options = &port->options;
+	const struct log_file_options wanted = {.path = path,
+						.timestamp = options->timestamp,
+						.max = options->log_max,
+						.keep = options->log_keep ? options->log_keep : 1};
+
+	return log_file_open(log, &wanted);
+}
+
 static int open_file(struct port *port)
 {
-	int error = log_file_open(&port->file, port->options.path, port->options.timestamp);
+	int error = open_log(port, &port->file, port->options.path);
 
 	return error ? error : open_input(port, O_RDONLY);
 }
@@ -433,7 +444,7 @@ int host_open(struct port *port, const char *link)
 	int error = open_type(port, link);
 
 	if (!error && port->options.log)
-		error = log_file_open(&port->log, port->options.log, port->options.timestamp);
+		error = open_log(port, &port->log, port->options.log);
 	if (error)
 		return error;
 	say_where(port);

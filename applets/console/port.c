@@ -39,6 +39,13 @@ void port_fini(struct port *port)
 	port_options_fini(&port->options);
 }
 
+struct log_file *port_rotating_log(struct port *port, unsigned which)
+{
+	struct log_file *log = which ? &port->log : &port->file;
+
+	return log->fd >= 0 && log->options.max ? log : NULL;
+}
+
 // ---- output ----
 
 // Without a client, a console's output is only kept for the next one's sight; other ports' output waits for it.
@@ -94,34 +101,38 @@ static size_t keep_printable(u8 *bytes, size_t len)
 	return kept;
 }
 
-// `len` bytes are where replay_space said.
-static void put(struct port *port, u8 *bytes, size_t len)
+// `len` bytes are where replay_space said. Answers how many bytes that has moved, in all places.
+static size_t put(struct port *port, u8 *bytes, size_t len)
 {
+	size_t taken = len, moved;
+
 	if (port->options.filter)
 		len = keep_printable(bytes, len);
-	log_file_write(&port->file, bytes, len);
-	log_file_write(&port->log, bytes, len);
+	moved = log_file_write(&port->file, bytes, len) + log_file_write(&port->log, bytes, len);
 	replay_commit(&port->output, len);
 	skip_overwritten(port);
+	return moved + taken;
 }
 
-// Moves up to `most` bytes from the held chain to where output waits.
-static size_t take(struct port *port, size_t most)
+// Moves up to `most` bytes from the held chain to where output waits, in parts, since with stamps a few bytes become many; but no
+// more parts when `budget` is used up. Answers what is left of that.
+static size_t take(struct port *port, size_t most, size_t budget)
 {
 	size_t len, done = 0;
 
-	while (done < most && chain_readable_len(port->held) > 0) {
+	while (done < most && budget > 0 && chain_readable_len(port->held) > 0) {
 		u8 *bytes = replay_space(&port->output, &len);
 
-		len = chain_read(port->held, bytes, min_size(len, most - done));
+		len = chain_read(port->held, bytes,
+				 min_size(min_size(len, PORT_PART), most - done));
 		if (len == 0) { // guest memory has gone, and with it what the guest has sent
 			chain_skip(&port->held->readable, chain_readable_len(port->held));
 			break;
 		}
-		put(port, bytes, len);
+		budget -= min_size(budget, put(port, bytes, len));
 		done += len;
 	}
-	return done;
+	return budget;
 }
 
 static void finish_held(struct port *port)
@@ -187,7 +198,7 @@ void port_transmit(struct port *port)
 			empty = true;
 			continue;
 		}
-		budget -= take(port, min_size(budget, room(port)));
+		budget = take(port, min_size(budget, room(port)), budget);
 		if (chain_readable_len(port->held) == 0)
 			finish_held(port);
 	}
@@ -200,7 +211,7 @@ static void finish_at_once(struct port *port)
 {
 	u64 lost;
 
-	take(port, PORT_SPARE);
+	take(port, PORT_SPARE, SIZE_MAX);
 	lost = chain_readable_len(port->held);
 	if (lost > 0)
 		drop(port, lost);

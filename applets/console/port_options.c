@@ -5,7 +5,11 @@
 #include <limits.h>
 #include <string.h>
 
+#include "applets/console/log_file.h"
+#include "applets/options.h"
 #include "core/log.h"
+
+enum { LOG_MAX_LEAST = 4096 };
 
 static const char *const type_names[] = {
 	[PORT_STDIO] = "stdio", [PORT_PTY] = "pty", [PORT_UNIX] = "unix", [PORT_TCP] = "tcp",
@@ -47,6 +51,26 @@ static int set_type(struct port_options *options, const char *name)
 			 name);
 }
 
+static int set_log_max(struct port_options *options, const char *value)
+{
+	if (options_parse_size(value, &options->log_max) || options->log_max < LOG_MAX_LEAST)
+		return log_errno(-EINVAL,
+				 "--port log-max=%s: needs a size of at least %d, such as 10M",
+				 value, LOG_MAX_LEAST);
+	return 0;
+}
+
+static int set_log_keep(struct port_options *options, const char *value)
+{
+	u64 keep;
+
+	if (options_parse_size(value, &keep) || keep < 1 || keep > LOG_FILE_MOST_KEPT)
+		return log_errno(-EINVAL, "--port log-keep=%s: needs a number from 1 to %d", value,
+				 LOG_FILE_MOST_KEPT);
+	options->log_keep = (unsigned)keep;
+	return 0;
+}
+
 static int set_text(struct port_options *options, const char *key, const char *value)
 {
 	const struct {
@@ -59,6 +83,10 @@ static int set_text(struct port_options *options, const char *key, const char *v
 
 	if (strcmp(key, "type") == 0)
 		return set_type(options, value);
+	if (strcmp(key, "log-max") == 0)
+		return set_log_max(options, value);
+	if (strcmp(key, "log-keep") == 0)
+		return set_log_keep(options, value);
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
 		if (strcmp(key, texts[i].key) != 0)
 			continue;
@@ -112,6 +140,10 @@ static int check(const struct port_options *options, bool listens)
 		return log_errno(-EINVAL, "--port: either listen or connect, please");
 	if (options->timestamp && !options->log && options->type != PORT_FILE)
 		return log_errno(-EINVAL, "--port: timestamp is for log= and for type=file");
+	if (options->log_max && !options->log && options->type != PORT_FILE)
+		return log_errno(-EINVAL, "--port: log-max= is for log= and for type=file");
+	if (options->log_keep && !options->log_max)
+		return log_errno(-EINVAL, "--port: log-keep= needs log-max=");
 	if (options->name && strlen(options->name) > PORT_NAME_MAX)
 		return log_errno(-EINVAL, "--port name=%s: longer than %d bytes", options->name,
 				 PORT_NAME_MAX);

@@ -23,6 +23,8 @@ struct port_options {
 	const char *path, *input, *name, *log; // NULL: not given
 	bool connect;			       // of unix and tcp; else listen
 	bool console, timestamp, filter, drop;
+	u64 log_max; // bytes of log and of a file; 0: no limit
+	unsigned log_keep;
 };
 
 // Parses the argument of --port. 0, or -EINVAL or -ENOMEM, logged.

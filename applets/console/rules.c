@@ -23,6 +23,15 @@ static bool has_type(const struct console *console, enum port_type type)
 	return !console;
 }
 
+static bool has_rotating_log(const struct console *console)
+{
+	for (unsigned i = 0; console && i < console->port_count; i++)
+		if (port_rotating_log(&console->ports[i], 0) ||
+		    port_rotating_log(&console->ports[i], 1))
+			return true;
+	return !console;
+}
+
 size_t rules_make(const struct console *console, struct syscall_rule *rules)
 {
 	size_t count = 0;
@@ -36,6 +45,9 @@ size_t rules_make(const struct console *console, struct syscall_rule *rules)
 			(struct syscall_rule)RULE(recvmsg, "a socket that the assistant called by");
 		rules[count++] = (struct syscall_rule)RULE(timerfd_settime, "when to call again");
 	}
+	if (has_rotating_log(console) && !has_kind(console, HOST_CALLS))
+		rules[count++] = (struct syscall_rule)RULE(
+			recvmsg, "a new log file that the assistant has opened");
 	if (has_type(console, PORT_PTY)) {
 		rules[count++] = (struct syscall_rule)RULE_IF(
 			ioctl, "leaves nothing unread for a pty's next client",

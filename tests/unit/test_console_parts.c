@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of applets/console/: the parts that stand by themselves - what is replayed, what is logged, what is typed, what
+// Tests of applets/console/: the parts that stand by themselves - what is replayed, what is typed, what
 // --port says.
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <termios.h>
 
-#include "applets/console/log_file.h"
 #include "applets/console/port_options.h"
 #include "applets/console/replay.h"
 #include "applets/console/terminal.h"
@@ -60,78 +58,6 @@ TEST(replay_keeps_the_last_bytes)
 	expect_bytes(&replay, 11, "l");
 	expect_bytes(&replay, 12, "");
 	replay_fini(&replay);
-}
-
-// ---- log_file.c ----
-
-static const char *content_of(const char *path)
-{
-	static char text[256];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t len = read(fd, text, sizeof(text) - 1);
-
-	assert_true(len >= 0);
-	text[len] = '\0';
-	close(fd);
-	return text;
-}
-
-TEST(log_appends_to_what_is_there)
-{
-	const char *path = unit_path("log");
-	struct log_file log;
-
-	for (int i = 0; i < 2; i++) {
-		assert_int_equal(log_file_open(&log, path, false), 0);
-		log_file_write(&log, (const u8 *)"a\nb", 3);
-		log_file_close(&log);
-	}
-	assert_string_equal(content_of(path), "a\nba\nb");
-	log_file_write(&log, (const u8 *)"closed", 6);
-	unlink(path);
-}
-
-TEST(log_has_the_time_on_each_line_however_its_bytes_come)
-{
-	const char *path = unit_path("stamped");
-	struct log_file log;
-	char *text;
-
-	assert_int_equal(log_file_open(&log, path, true), 0);
-	log_file_write(&log, (const u8 *)"one\ntw", 6);
-	log_file_write(&log, (const u8 *)"o\n", 2);
-	log_file_close(&log);
-	text = (char *)(uintptr_t)content_of(path);
-	assert_int_equal(strlen(text), 2 * strlen("2026-01-01T00:00:00.000Z one\n"));
-	assert_int_equal(text[10], 'T');
-	assert_int_equal(text[19], '.');
-	assert_non_null(strstr(text, "Z one\n20"));
-	assert_non_null(strstr(text, "Z two\n"));
-	unlink(path);
-}
-
-TEST(log_that_cannot_be_written_is_told_once)
-{
-	struct log_file log = {.fd = open("/dev/full", O_WRONLY | O_CLOEXEC), .path = "the log"};
-
-	unit_capture(2);
-	log_file_write(&log, (const u8 *)"a", 1);
-	log_file_write(&log, (const u8 *)"b", 1);
-	const char *said = strstr(unit_captured(), "cannot write to the log");
-
-	assert_non_null(said);
-	assert_null(strstr(said + 1, "cannot write"));
-	log_file_close(&log);
-}
-
-TEST(log_takes_regular_files_only)
-{
-	struct log_file log;
-
-	unit_capture(2);
-	assert_int_equal(log_file_open(&log, "/dev/null", false), -EINVAL);
-	assert_int_equal(log_file_open(&log, "/nowhere/at/all", false), -ENOENT);
-	assert_non_null(strstr(unit_captured(), "is no regular file"));
 }
 
 // ---- terminal.c ----
@@ -222,6 +148,12 @@ TEST(port_options_are_understood)
 	assert_null(options.input);
 	assert_true(options.console && options.drop && options.filter && options.timestamp &&
 		    options.connect);
+	assert_int_equal(options.log_max, 0);
+	port_options_fini(&options);
+	assert_int_equal(port_options_parse(&options, "type=file,path=a,log-max=4K,log-keep=99"),
+			 0);
+	assert_int_equal(options.log_max, 4096);
+	assert_int_equal(options.log_keep, 99);
 	port_options_fini(&options);
 	assert_int_equal(port_options_parse(&options, "type=file,path=a=b,input=c"), 0);
 	assert_string_equal(options.path, "a=b");
@@ -247,6 +179,13 @@ TEST(port_options_that_make_no_sense_are_refused)
 		"type=pty,connect",
 		"type=tcp,path=1,connect,listen",
 		"type=pty,timestamp",
+		"type=null,log=a,log-max=",
+		"type=null,log=a,log-max=4095",
+		"type=null,log=a,log-max=10Q",
+		"type=null,log=a,log-max=1M,log-keep=0",
+		"type=null,log=a,log-max=1M,log-keep=100",
+		"type=null,log=a,log-keep=2",
+		"type=null,log-max=1M",
 		"type=fd",
 		"type=fifo",
 	};
@@ -292,10 +231,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		RUN(replay_keeps_the_last_bytes),
-		RUN(log_appends_to_what_is_there),
-		RUN(log_has_the_time_on_each_line_however_its_bytes_come),
-		RUN(log_that_cannot_be_written_is_told_once),
-		RUN(log_takes_regular_files_only),
 		RUN(escape_key_is_found_wherever_it_is_cut),
 		RUN(escape_key_helps),
 		RUN(terminal_is_as_before_when_it_is_restored),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of applets/console/ as a device with several ports.
 #include <endian.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "applets/console/console.h"
@@ -298,9 +299,30 @@ TEST(forged_states_change_nothing)
 	unit_console_close(&guest);
 }
 
+// What a few bytes make of a log counts as what they are.
+TEST(log_with_the_time_is_charged_to_the_turn)
+{
+	static char newlines[64 * 1024], keys[256];
+	struct unit_console guest;
+	unsigned turns = 0;
+
+	memset(newlines, '\n', sizeof(newlines));
+	snprintf(keys, sizeof(keys), ",drop,timestamp,log=%s", unit_path("log"));
+	unit_console_open(&guest, keys, NULL, NULL);
+	unit_console_start(&guest, 0);
+	unit_console_offer(&guest, 1, newlines, sizeof(newlines));
+	do
+		unit_console_serve(&guest, 1);
+	while (++turns < 100 && !unit_console_has_answer(&guest, 1));
+	assert_in_range(turns, 4, 16);
+	unlink(strstr(keys, "log=") + 4);
+	unit_console_close(&guest);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		RUN(log_with_the_time_is_charged_to_the_turn),
 		RUN(driver_hears_of_the_ports),
 		RUN(message_waits_for_a_buffer_that_is_long_enough),
 		RUN(second_port_is_its_own),
