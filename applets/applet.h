@@ -10,7 +10,8 @@
 struct applet_arguments {
 	const void *values; // of the applet's options; they outlive the device
 	const char *socket; // the path that we listen on for front-ends, or NULL
-	const char *front_end; // the path of the socket by which front-ends come, whoever made it, or NULL
+	const char
+		*front_end; // the path of the socket by which they come, whoever made it, or NULL
 
 	// For a process that the applet forks in `open`, to do what the lockdown takes from ours: gives up all but these
 	// system calls. 0, or -errno, logged: then it must end. With lock_context.

@@ -26,7 +26,7 @@ serve_console() { # OPTION...
 	listening "$socket"
 }
 
-guest() { timeout 60 "$root/build/tests/vu-console" "$@" "$socket"; }
+guest() { timeout 60 "$root/build/tests/vu-console" "$socket"; }
 
 said() { # COUNT TEXT
 	[ "$(grep -cF -- "$2" "$log")" = "$1" ]
@@ -52,7 +52,7 @@ newlines() { # COUNT
 		serve_console --port "$port$out,log-max=4K,log-keep=3"
 		seq 2001 6000 | guest
 		stop
-		[ "$(ls "$out"* | wc -l)" = 4 ]
+		[ "$(printf '%s\n' "$out"* | wc -l)" = 4 ]
 		cat "$out.3" "$out.2" "$out.1" "$out" | cmp - <(seq 1 6000 | tail -n "$(cat "$out"* | wc -l)")
 	done
 }
@@ -60,7 +60,7 @@ newlines() { # COUNT
 @test "log-max: a log that cannot make way is told once, has its size, and the guest goes on" {
 	mkdir "$out.1"
 	serve_console --port "type=null,log=$out,log-max=4K"
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		seq 1 20000 | guest
 	done
 	said 1 "cannot begin a new $out"
@@ -109,7 +109,7 @@ stdio_to() { # COMMAND; its standard input is the back-end's output
 
 @test "stdio: a reader that has gone is told once, and the guest goes on" {
 	stdio_to 'exec <&-; exec sleep 0'
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		newlines 300000 | guest
 	done
 	said 1 'cannot write to its stdio any more'
@@ -136,7 +136,7 @@ stdio_to() { # COMMAND; its standard input is the back-end's output
 	truncate -s $((limit - 16384)) "$out"
 	launch prlimit --fsize=$limit "$bin" console --socket "$socket" --port "type=file,path=$out"
 	until_true accepting
-	for i in 1 2 3; do
+	for _ in 1 2 3; do
 		newlines 30000 | guest
 	done
 	said 1 "cannot write to $out: output is lost"

@@ -56,14 +56,15 @@ waits_or_served() {
 
 # A guest whose request is held by the disk when the first back-end is killed, and what becomes of it with a second one.
 change_backends() { # read|write OPTION...
-	local mode=$1
+	local mode=$1 accept=()
 	shift
+	[ "$1" != --connect ] || accept=(accept)
 	: >"$log"
 	rm -f "$socket"
 	mount_slow_disk
 	mkfifo "$folder/go"
 	backend "$@"
-	"$root/build/tests/vu-late" "$mode" "$socket" 1024 $([ "$1" != --connect ] || echo accept) >"$folder/guest" <>"$folder/go" 3>&- &
+	"$root/build/tests/vu-late" "$mode" "$socket" 1024 "${accept[@]}" >"$folder/guest" <>"$folder/go" 3>&- &
 	guest=$!
 	until_true grep -q held "$folder/slow"
 	kill -KILL "$pid"

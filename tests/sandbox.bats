@@ -45,6 +45,7 @@ configurations() {
 		14 console-connect console --port type=unix,path=$folder/console,connect
 		14 console-pty console --port type=pty
 		14 console-terminal console --port type=stdio
+		14 console-log console --port type=null,log=$folder/log.txt,log-max=1M
 	END
 }
 
@@ -75,6 +76,7 @@ expect_golden() { # FILE THREAD MOST
 		expect_golden control control 14
 		expect_golden "$name.worker" worker "$most"
 		[[ ! $name =~ console-(unix|connect|terminal) ]] || expect_golden console-helper helper 16
+		[ "$name" != console-log ] || expect_golden console-log.helper helper 17
 	done < <(configurations)
 }
 
