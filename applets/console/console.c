@@ -345,6 +345,21 @@ static int open_ports(struct console *console, const char *link)
 	return link ? log_errno(-EINVAL, "--link %s: no port is of type pty", link) : 0;
 }
 
+// A client is accepted before the one in front of it is let go; a peer has one socket at a time.
+static void declare_fds(struct console *console)
+{
+	unsigned peers = 0;
+
+	for (unsigned i = 0; i < console->port_count; i++) {
+		const struct host *host = &console->ports[i].host;
+
+		peers += host->kind == HOST_LISTENS || host->kind == HOST_CALLS;
+		if (host->kind == HOST_LISTENS)
+			device_own_fd(&console->device, host->listener.fd);
+	}
+	console->device.later_fds = peers ? peers + 1 : 0;
+}
+
 static int set_up(struct console *console, const struct applet_arguments *arguments)
 {
 	const struct console_options *options = arguments->values;
@@ -363,6 +378,7 @@ static int set_up(struct console *console, const struct applet_arguments *argume
 	if (!error && console->terminal.fd >= 0)
 		error = terminal_make_raw(&console->terminal);
 	console->rule_count = rules_make(console, console->rules);
+	declare_fds(console);
 	return error;
 }
 
