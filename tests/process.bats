@@ -227,10 +227,10 @@ limit_of() { # PID
 	[ "$(id -u)" = 0 ] || skip "needs root to look"
 	needed=$(limit_of "$pid")
 	stop
-	fails 1 "needs $needed open files, and the limit is $((needed - 1)): raise it" prlimit --nofile=$((needed - 1)) \
+	fails 1 "needs $needed open files, and the limit is $((needed - 1)): raise it" prlimit --nofile="$((needed - 1))" \
 		"$bin" blk --socket "$socket" --path "$image" --engine sync --num-queues 8 --workers 4 --log-level error
 	[ ! -e "$socket" ]
-	launch prlimit --nofile=$needed "$bin" blk --socket "$socket" --path "$image" --engine sync --num-queues 8 --workers 4
+	launch prlimit --nofile="$needed" "$bin" blk --socket "$socket" --path "$image" --engine sync --num-queues 8 --workers 4
 	until_true accepting
 	client --queues 8 --regions 32 profile "$socket"
 	stop
@@ -254,4 +254,24 @@ limit_of() { # PID
 	wait "${clients[@]}"
 	not grep -E 'error|warning|lost' "$log"
 	stop
+}
+
+# ---- these tests
+
+# Somebody has been told to wait, and does.
+@test "process: a test's back-end ends with its driver, even if that is killed" {
+	for ids in "" "setpriv --reuid 65534 --regid 65534 --clear-groups"; do
+		[ -z "$ids" ] || [ "$(id -u)" = 0 ] || continue
+		rm -f "$folder/pid"
+		# shellcheck disable=SC2016 # for the program
+		printf '#!/bin/sh\necho "${3%%/*}" >"%s"; echo $$ >"%s"; exec %s sleep 60' \
+			"$folder/made" "$folder/pid" "$ids" >"$folder/program"
+		chmod 755 "$folder/program"
+		"$root/build/tests/hostile" --program "$folder/program" --folder "$disks" S1 </dev/null >>"$log" 2>&1 3>&- &
+		driver=$!
+		until_true test -s "$folder/pid"
+		kill -KILL "$driver"
+		until_true exited "$(cat "$folder/pid")"
+		rm -r "$(cat "$folder/made")" "$disks/S1-$driver.img"
+	done
 }
