@@ -9,6 +9,7 @@
 #include "core/log.h"
 #include "core/memory_fault.h"
 #include "core/postcopy.h"
+#include "core/process.h"
 #include "core/server.h"
 #include "jail/jail.h"
 #include "seccomp/sandbox.h"
@@ -27,8 +28,6 @@ enum {
 
 enum {
 	MOST_INHERITED = 64,
-	BASE_FDS = 96,	  // ours, and those of one message
-	FDS_OF_QUEUE = 3, // kick, call, err
 };
 
 struct invocation {
@@ -198,7 +197,7 @@ static int lock_helper(void *context, const struct syscall_rule *rules, size_t c
 	static struct sandbox_filter filter;
 	struct sandbox *sandbox = context;
 	const struct sandbox_table table = {rules, count};
-	const struct sandbox_fds fds = {-1, -1, -1, -1};
+	const struct sandbox_fds fds = {-1, -1, -1, -1, NULL, 0};
 	int error;
 
 	jail_release_helper();
@@ -208,11 +207,6 @@ static int lock_helper(void *context, const struct syscall_rule *rules, size_t c
 	if (!error)
 		error = sandbox_lock_keeper(sandbox);
 	return error ? error : sandbox_install(sandbox, &filter);
-}
-
-static int lock_keeper(void *context)
-{
-	return lock_helper(context, keeper_rules, keeper_rule_count);
 }
 
 // Last of all, since it has its own lockdown to do meanwhile.
@@ -247,7 +241,9 @@ static int compile(struct sandbox *sandbox, const struct invocation *invocation,
 	const struct sandbox_fds fds = {.replacement = memory_fault_fd(),
 					.device = server->device->main_fd,
 					.listener = server->listener->fd,
-					.userfault = server->session.postcopy.fd};
+					.userfault = server->session.postcopy.fd,
+					.own = server->device->own_fds,
+					.own_count = server->device->own_fd_count};
 	// without a vDSO, which is rare, the control thread needs a call to know the time
 	static const struct syscall_rule clock_rule[] = {RULE(clock_gettime, "the time")};
 	const struct sandbox_table control_tables[] = {
@@ -265,24 +261,22 @@ static int compile(struct sandbox *sandbox, const struct invocation *invocation,
 
 // The last steps of the lockdown: each kind of thread gets its filter.
 static int lock_threads(struct sandbox *sandbox, const struct invocation *invocation,
-			struct server *server)
+			struct server *server, unsigned fds)
 {
 	static struct sandbox_filter control;
 	static struct installation installation;
-	unsigned queues = server->session.queue_count;
 	int error;
 
 	installation.sandbox = sandbox;
 	error = compile(sandbox, invocation, server, &control, &installation.filter);
 	if (!error)
-		error = sandbox_limit(sandbox, BASE_FDS + FDS_OF_QUEUE * queues,
-				      server->device->kernel_threads);
+		error = sandbox_limit(sandbox, fds, server->device->kernel_threads);
 	if (error)
 		return error;
 	server_on_workers(server, install, &installation);
 	if (installation.error)
 		return installation.error;
-	error = jail_seal();
+	error = jail_seal(fds);
 	return error ? error : sandbox_install(sandbox, &control);
 }
 
@@ -302,9 +296,9 @@ static int start(struct sandbox *sandbox, const struct invocation *invocation,
 		.exit_on_disconnect = invocation->common.on_disconnect == ON_DISCONNECT_EXIT,
 		.ring_features = ring_features(&invocation->common),
 	};
-	int userfault_fd = -1;
+	int userfault_fd = -1, fds;
 
-	if (sandbox->mode != SANDBOX_NONE && keeper_start(listener, lock_keeper, sandbox))
+	if (sandbox->mode != SANDBOX_NONE && keeper_start(listener, lock_helper, sandbox))
 		return EXIT_FAILED;
 	if (invocation->common.postcopy) {
 		userfault_fd = postcopy_open();
@@ -313,10 +307,12 @@ static int start(struct sandbox *sandbox, const struct invocation *invocation,
 	}
 	if (sandbox_isolate(sandbox))
 		return EXIT_SANDBOX;
-	if (server_init(server, device, listener, &options))
+	fds = process_fd_limit(server_more_fds(device, &options));
+	if (fds < 0 || server_init(server, device, listener, &options))
 		return EXIT_FAILED;
 	server_offer_postcopy(server, userfault_fd);
-	if (lock_threads(sandbox, invocation, server) || await_keeper(sandbox, listener))
+	if (lock_threads(sandbox, invocation, server, (unsigned)fds) ||
+	    await_keeper(sandbox, listener))
 		return EXIT_SANDBOX;
 	return EXIT_OK;
 }
@@ -371,7 +367,21 @@ static int enter_jail(const struct invocation *invocation)
 	return error;
 }
 
-static int run(const struct invocation *invocation)
+// Who is started as inetd(8) does it has the socket as all standard fds, and would log into it.
+static int take_socket_apart(struct common_options *common)
+{
+	struct stat file;
+	int fd = (int)common->fd;
+
+	if (common->fd == OPTION_UNSET || fstat(fd, &file) != 0 || !S_ISSOCK(file.st_mode))
+		return 0; // what it is instead is said when it is to be used
+	fd = process_take_apart(fd);
+	if (fd >= 0)
+		common->fd = (u64)fd;
+	return fd < 0 ? log_errno(fd, "cannot keep standard error off --fd") : 0;
+}
+
+static int run(struct invocation *invocation)
 {
 	static struct sandbox sandbox;
 	const struct applet_arguments arguments = {.values = invocation->values,
@@ -382,6 +392,8 @@ static int run(const struct invocation *invocation)
 	struct listener listener;
 	struct device *device;
 
+	if (take_socket_apart(&invocation->common))
+		return EXIT_SOCKET;
 	if (invocation->jailed && enter_jail(invocation))
 		return EXIT_SANDBOX;
 	if (prepare(&sandbox, invocation))
@@ -440,6 +452,8 @@ int main(int count, char **arguments)
 	struct invocation invocation = {0};
 	int next = 1, status;
 
+	if (process_begin())
+		return EXIT_FAILED;
 	log_init("vhost-multi", LOG_LEVEL_INFO);
 	if (is_install(arguments, count))
 		return install_symlinks(arguments[3]) ? EXIT_FAILED : EXIT_OK;

@@ -161,7 +161,7 @@ int install_symlinks(const char *folder)
 static void print_check(const struct syscall_check *check)
 {
 	static const char *const known[] = {"REPLACEMENT-FD", "DEVICE-FD", "LISTENER-FD",
-					    "USERFAULT-FD", "OWN-PID"};
+					    "USERFAULT-FD",   "OWN-FDS",   "OWN-PID"};
 
 	printf(" arg%u", check->index);
 	if (check->mask != UINT64_MAX && check->mask != UINT32_MAX)

@@ -11,6 +11,7 @@ enum {
 	DEVICE_MAX_QUEUES = 64,
 	DEVICE_MAX_QUEUE_SIZE = 32768, // VIRTIO 1.3, 2.7 "Split Virtqueues"
 	DEVICE_QUEUE_SIZE = 1024,      // unless the device says otherwise
+	DEVICE_MAX_OWN_FDS = 64,
 };
 
 struct device_ops;
@@ -20,6 +21,11 @@ struct device {
 	const struct device_ops *ops;
 	int config_event_fd, broken_event_fd; // the core's
 	int main_fd; // what RULE_DEVICE_FD stands for in the applet's system calls; -1: nothing
+	int own_fds[DEVICE_MAX_OWN_FDS]; // any of these: RULE_OWN_FDS
+	unsigned own_fd_count;
+	unsigned worker_fds; // that each worker_start opens
+	unsigned
+		later_fds; // that are open at the same time, at most, beside what is open before a ring runs
 	bool kernel_threads; // the kernel makes threads for it, as for an io_uring
 };
 
@@ -28,6 +34,13 @@ static inline void device_init(struct device *device, const struct device_ops *o
 {
 	*device = (struct device){
 		.ops = ops, .config_event_fd = -1, .broken_event_fd = -1, .main_fd = -1};
+}
+
+// From here on RULE_OWN_FDS stands for this fd too. In open or worker_start.
+static inline void device_own_fd(struct device *device, int fd)
+{
+	assert(device->own_fd_count < DEVICE_MAX_OWN_FDS);
+	device->own_fds[device->own_fd_count++] = fd;
 }
 
 // Says that what config() answers has changed, so that the front-end hears of it. Any thread.

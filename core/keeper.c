@@ -6,44 +6,60 @@
 
 #include "core/helper.h"
 
-const struct syscall_rule keeper_rules[] = {
+const struct syscall_rule keeper_listening_rules[] = {
 	RULE(recvfrom, "waits for a command or the end"),
 	RULE(sendmsg, "answers"),
-	RULE_IF(socket, "calls the front-end", ARGUMENT_INT_IS(0, AF_UNIX)),
-	RULE(connect, "calls the front-end"),
-	RULE(close, "gives back what it has passed on"),
 	RULE(newfstatat, "whether the socket file is still ours"),
 #ifdef __NR_lstat
 	RULE(lstat, "whether the socket file is still ours"),
 	RULE(unlink, "removes the socket file"),
 #endif
 	RULE(unlinkat, "removes the socket file"),
+	RULE(exit_group, "ends"),
+};
+
+const struct syscall_rule keeper_calling_rules[] = {
+	RULE(recvfrom, "waits for a command or the end"),
+	RULE(sendmsg, "answers, with a socket"),
+	RULE_IF(socket, "calls the front-end", ARGUMENT_INT_IS(0, AF_UNIX)),
+	RULE(connect, "calls the front-end"),
+	RULE(close, "gives back what it has passed on"),
 	RULE(write, "logs"),
 	RULE(exit_group, "ends"),
 };
-const size_t keeper_rule_count = ARRAY_SIZE(keeper_rules);
 
 struct duty {
 	const struct listener *listener;
-	int (*lock)(void *context);
+	int (*lock)(void *context, const struct syscall_rule *rules, size_t count);
 	void *lock_context;
 };
+
+static int lock(const struct duty *duty)
+{
+	if (duty->listener->connects)
+		return duty->lock(duty->lock_context, keeper_calling_rules,
+				  ARRAY_SIZE(keeper_calling_rules));
+	return duty->lock(duty->lock_context, keeper_listening_rules,
+			  ARRAY_SIZE(keeper_listening_rules));
+}
 
 static void serve(void *context, int socket)
 {
 	const struct duty *duty = context;
 	u8 command = 0;
 
-	if (!duty->lock(duty->lock_context))
+	if (!lock(duty))
 		while (helper_next(socket, &command))
 			listener_keeper_do(duty->listener, socket, command);
 	listener_remove_file(
 		duty->listener); // also if it is not locked in: by now the other process cannot
 }
 
-int keeper_start(struct listener *listener, int (*lock)(void *context), void *context)
+int keeper_start(struct listener *listener,
+		 int (*lock_in)(void *context, const struct syscall_rule *rules, size_t count),
+		 void *context)
 {
-	struct duty duty = {.listener = listener, .lock = lock, .lock_context = context};
+	struct duty duty = {.listener = listener, .lock = lock_in, .lock_context = context};
 	int socket;
 
 	if (!listener->path)

@@ -6,10 +6,13 @@
 #include "core/listener.h"
 #include "seccomp/rule.h"
 
-// Forks, and makes the listener use the keeper from here on. `lock` runs in the new process before it serves: 0, or -errno, after
-// which the socket file is removed and the keeper ends. Control thread, before any other exists. 0 or -errno, logged.
-must_check int keeper_start(struct listener *listener, int (*lock)(void *context), void *context);
+// Forks, and makes the listener use the keeper from here on. `lock` runs in the new process before it serves, and takes all system
+// calls from it but these: 0, or -errno, after which the socket file is removed and the keeper ends. Control thread, before any
+// other exists. 0 or -errno, logged.
+must_check int keeper_start(struct listener *listener,
+			    int (*lock)(void *context, const struct syscall_rule *rules,
+					size_t count),
+			    void *context);
 
-// The system calls that the keeper makes.
-extern const struct syscall_rule keeper_rules[];
-extern const size_t keeper_rule_count;
+// The system calls that the keeper makes: of one whose listener listens, and of one whose listener calls.
+extern const struct syscall_rule keeper_listening_rules[], keeper_calling_rules[];

@@ -171,10 +171,11 @@ int listener_open_fd(struct listener *listener, int fd)
 	    !socket_option_is(fd, SO_TYPE, SOCK_STREAM))
 		return log_errno(-ENOTSOCK, "--fd %d is not an open unix stream socket", fd);
 	refuse_extras(fd);
-	if (socket_option_is(fd, SO_ACCEPTCONN, 1))
-		listener->fd = fd;
-	else
-		listener->connected_fd = fd;
+	if (!socket_option_is(fd, SO_ACCEPTCONN, 1)) {
+		listener->connected_fd = fd; // as it is, since others may share it
+		return 0;
+	}
+	listener->fd = fd;
 	return make_nonblocking(fd);
 }
 
@@ -220,10 +221,12 @@ void listener_keeper_do(const struct listener *listener, int socket, u8 command)
 {
 	cleanup_fd int peer = -ENODATA;
 
-	if (command == KEEPER_CALL)
+	if (command == KEEPER_CALL && listener->connects)
 		peer = call_directly(listener);
-	else if (command == KEEPER_REMOVE)
+	else if (command == KEEPER_REMOVE && !listener->connects)
 		listener_remove_file(listener);
+	else if (command != KEEPER_ANSWER)
+		peer = -EPERM; // we never ask for it: who does has taken over the other process
 	helper_answer(socket, peer);
 }
 

@@ -14,6 +14,7 @@ static const char *log_name = "vhost-multi";
 static enum log_level log_most = LOG_LEVEL_INFO;
 static int log_pid;
 static const char *log_line_end = "\n";
+static unsigned lost; // lines, since the last one that was written
 
 void log_init(const char *name, enum log_level level)
 {
@@ -55,7 +56,7 @@ printf_like(3, 4) static void append_text(char *line, size_t *len, const char *f
 static bool has_room(unsigned *dropped)
 {
 	static u64 second;
-	static unsigned lines, lost;
+	static unsigned lines;
 	u64 now = sys_clock_coarse_ns() / 1000000000;
 
 	if (__atomic_exchange_n(&second, now, __ATOMIC_RELAXED) != now)
@@ -85,9 +86,9 @@ static void emit(enum log_level level, int error, const char *format, va_list ar
 		append_text(line, &len, ": %s", strerror(-error));
 	for (const char *end = log_line_end; *end; end++)
 		line[len++] = *end;
-	long written = sys(write(STDERR_FILENO, line, len));
-
-	(void)written; // nobody is left to tell if standard error is gone
+	// others may have made it nonblocking, and it be full; if it is gone nobody is left to tell
+	if (sys(write(STDERR_FILENO, line, len)) < 0)
+		__atomic_fetch_add(&lost, dropped + 1, __ATOMIC_RELAXED);
 }
 
 void log_line(enum log_level level, const char *format, ...)

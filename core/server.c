@@ -46,6 +46,12 @@ enum {
 	CALL_BACK_FIRST_MS = 10, // how long to wait before calling a peer again, doubled each time
 	CALL_BACK_MOST_MS = 1000,
 	HELD_UP_MS = 20, // until a device that is held up is asked again
+	OWN_FDS =
+		7, // the loop, its four eventfds, the region in flight, the page for memory that has gone
+	FRONT_END_FDS =
+		4, // the socket, the log's eventfd, the channel of our requests, a device's state
+	FDS_OF_WORKER = 4, // its loop, two eventfds, and a loop for one of them
+	FDS_OF_QUEUE = 3,  // kick, call, err
 	MS_NS = 1000000,
 };
 
@@ -68,15 +74,11 @@ static void note_signal(int number)
 void server_catch_signals(const struct device *device)
 {
 	struct sigaction note = {.sa_handler = note_signal};
-	struct sigaction ignore = {.sa_handler = SIG_IGN};
 
 	sigaction(SIGTERM, &note, NULL);
 	sigaction(SIGINT, &note, NULL);
 	if (device->ops->refresh)
 		sigaction(SIGHUP, &note, NULL);
-	sigaction(SIGPIPE, &ignore, NULL); // a front-end's pipe may lose its reader
-	// beyond a limit of file sizes a write fails, and only that
-	sigaction(SIGXFSZ, &ignore, NULL);
 }
 
 static void stop_worker(struct server *server, struct worker *worker)
@@ -325,6 +327,15 @@ int server_serve(struct server *server)
 		log_info("ending on signal %d", (int)signal_received);
 	signal_received = 0; // heard
 	return server->exit_on_disconnect ? server->result : 0;
+}
+
+unsigned server_more_fds(const struct device *device, const struct server_options *options)
+{
+	unsigned workers = device_worker_count(device, options->workers);
+
+	return OWN_FDS + workers * (FDS_OF_WORKER + device->worker_fds) + FRONT_END_FDS +
+	       FDS_OF_QUEUE * device->ops->queue_count(device) + VHOST_USER_MAX_REGIONS +
+	       device->later_fds;
 }
 
 int server_init(struct server *server, struct device *device, struct listener *listener,

@@ -40,6 +40,9 @@ struct server {
 // what it is made of, if it can do that. To be called before anything is made that must not stay behind, such as a socket file.
 void server_catch_signals(const struct device *device);
 
+// How many fds there will be at once, at most, beside those that are open before server_init.
+unsigned server_more_fds(const struct device *device, const struct server_options *options);
+
 // Starts the workers and the device on them, and reserves all memory. Device and listener stay the caller's.
 // Signals are caught from here on, so there is one server in a process. 0 or -errno, logged.
 must_check int server_init(struct server *server, struct device *device, struct listener *listener,

@@ -65,7 +65,7 @@ static int make_premises(struct premises *premises)
 }
 
 // A lower limit that the sandbox has set stays.
-static int set_limit(const char *text)
+static int set_limit(const char *text, unsigned fds)
 {
 	struct rlimit limit;
 	int resource, error;
@@ -76,18 +76,22 @@ static int set_limit(const char *text)
 		error = sys_int(syscall(SYS_prlimit64, 0, resource, NULL, &limit));
 	if (error)
 		return error;
+	if (resource == RLIMIT_NOFILE && value < fds)
+		return log_errno(-EMFILE,
+				 "--resource-limit %s: the applet needs %u; use fewer queues, "
+				 "workers or ports",
+				 text, fds);
 	limit.rlim_cur = limit.rlim_max = min_u64(limit.rlim_max, value);
 	error = sys_int(syscall(SYS_prlimit64, 0, resource, &limit, NULL));
 	return error ? log_errno(error, "--resource-limit %s cannot be set", text) : 0;
 }
 
-static int set_limits(const struct option_list *limits)
+static int set_limits(const struct option_list *limits, unsigned fds)
 {
 	int error = 0;
 
-	signal(SIGXFSZ, SIG_IGN); // beyond fsize a write fails, and only that
 	for (unsigned i = 0; i < limits->count && !error; i++)
-		error = set_limit(limits->items[i]);
+		error = set_limit(limits->items[i], fds);
 	return error;
 }
 
@@ -228,9 +232,9 @@ void jail_release_helper(void)
 }
 
 // Not earlier: memory is reserved in files that are larger than what a guest may write.
-int jail_seal(void)
+int jail_seal(unsigned fds)
 {
-	int error = jail.limits ? set_limits(jail.limits) : 0;
+	int error = jail.limits ? set_limits(jail.limits, fds) : 0;
 
 	if (!error && jail.null_fd >= 0)
 		release_terminal(jail.null_fd);

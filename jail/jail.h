@@ -25,9 +25,9 @@ int jail_netns_fd(void);
 // In a process that the applet's forks before the lockdown: lets go of the terminal, if so asked.
 void jail_release_helper(void);
 
-// Just before the last filter is installed: sets the resource limits, and lets go of the terminal if so asked, so that what is said
-// from here on is lost. 0 or -errno, logged.
-must_check int jail_seal(void);
+// Just before the last filter is installed: sets the resource limits, of which that of fds must be `fds` at least, and lets go of the
+// terminal if so asked, so that what is said from here on is lost. 0 or -errno, logged.
+must_check int jail_seal(unsigned fds);
 
 // The applet serves: the launcher gives folder and socket to the VM's user, then tells who waits. Allowed after the lockdown.
 void jail_ready(void);

@@ -73,7 +73,6 @@ int supervisor_hold_signals(struct supervisor *supervisor)
 	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
 		sigaddset(&held, ending_signals[i]);
 	sigprocmask(SIG_BLOCK, &held, &supervisor->before);
-	signal(SIGPIPE, SIG_IGN); // who waits for --daemonize, or reads what we log, may have gone
 	supervisor->signal_fd = signalfd(-1, &held, SFD_CLOEXEC);
 	return supervisor->signal_fd < 0 ? log_errno(-errno, "cannot make a signalfd") : 0;
 }

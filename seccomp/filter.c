@@ -8,7 +8,7 @@
 #include "core/sys.h"
 #include "seccomp/sandbox.h"
 
-static u64 value_of(const struct syscall_check *check, const struct sandbox_fds *fds)
+static u64 value_of(const struct syscall_check *check, const struct sandbox_fds *fds, unsigned own)
 {
 	switch (check->value) {
 	case RULE_REPLACEMENT_FD:
@@ -19,6 +19,8 @@ static u64 value_of(const struct syscall_check *check, const struct sandbox_fds 
 		return (u32)fds->listener;
 	case RULE_USERFAULT_FD:
 		return (u32)fds->userfault;
+	case RULE_OWN_FDS:
+		return (u32)fds->own[own];
 	case RULE_OWN_PID:
 		return (u32)getpid();
 	default:
@@ -26,8 +28,9 @@ static u64 value_of(const struct syscall_check *check, const struct sandbox_fds 
 	}
 }
 
-static int add_rule(scmp_filter_ctx context, const struct syscall_rule *rule,
-		    const struct sandbox_fds *fds)
+// With the fd of this index for RULE_OWN_FDS.
+static int add_alternative(scmp_filter_ctx context, const struct syscall_rule *rule,
+			   const struct sandbox_fds *fds, unsigned own)
 {
 	struct scmp_arg_cmp checks[RULE_MAX_CHECKS];
 
@@ -35,9 +38,28 @@ static int add_rule(scmp_filter_ctx context, const struct syscall_rule *rule,
 		checks[i] = (struct scmp_arg_cmp){.arg = rule->checks[i].index,
 						  .op = SCMP_CMP_MASKED_EQ,
 						  .datum_a = rule->checks[i].mask,
-						  .datum_b = value_of(&rule->checks[i], fds)};
+						  .datum_b = value_of(&rule->checks[i], fds, own)};
 	return seccomp_rule_add_array(context, SCMP_ACT_ALLOW, rule->number, rule->check_count,
 				      checks);
+}
+
+static bool is_of_several(const struct syscall_rule *rule)
+{
+	for (unsigned i = 0; i < rule->check_count; i++)
+		if (rule->checks[i].value == RULE_OWN_FDS)
+			return true;
+	return false;
+}
+
+static int add_rule(scmp_filter_ctx context, const struct syscall_rule *rule,
+		    const struct sandbox_fds *fds)
+{
+	unsigned alternatives = is_of_several(rule) ? fds->own_count : 1;
+	int error = 0;
+
+	for (unsigned i = 0; i < alternatives && !error; i++)
+		error = add_alternative(context, rule, fds, i);
+	return error;
 }
 
 static int add_tables(scmp_filter_ctx context, const struct sandbox_table *tables,

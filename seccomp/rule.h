@@ -41,6 +41,7 @@ enum {
 	RULE_DEVICE_FD,
 	RULE_LISTENER_FD,
 	RULE_USERFAULT_FD,
+	RULE_OWN_FDS, // any of several
 	RULE_OWN_PID
 };
 

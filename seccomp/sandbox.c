@@ -44,14 +44,6 @@ static void close_inherited(const int *keep, unsigned keep_count)
 	syscall(SYS_close_range, first, ~0U, 0);
 }
 
-// The process could read its environment for good, since the kernel has put it on the first thread's stack.
-static void clear_environment(void)
-{
-	for (char **variable = environ; variable && *variable; variable++)
-		memset(*variable, 0, strlen(*variable));
-	clearenv();
-}
-
 static int find_user(struct sandbox *sandbox, const char *name)
 {
 	char *end;
@@ -88,7 +80,6 @@ int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *optio
 				    .change_ids = geteuid() == 0,
 				    .netns_fd = -1};
 	close_inherited(keep, keep_count);
-	clear_environment();
 	if ((options->user || options->group) && !sandbox->change_ids)
 		return log_errno(-EPERM, "--user and --group: only root can change them");
 	if (options->user)

@@ -25,8 +25,8 @@ struct sandbox {
 	char missing[128]; // steps that failed, comma-separated; empty: none
 };
 
-// Closes all inherited fds but 0 to 2 and those in `keep`, and clears the environment; looks up users and opens the
-// network namespace. First thing in a process. 0 or -errno, logged.
+// Closes all inherited fds but 0 to 2 and those in `keep`; looks up users and opens the network namespace. Before anything is
+// opened. 0 or -errno, logged.
 must_check int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *options,
 			       const int *keep, unsigned keep_count);
 
@@ -41,6 +41,8 @@ must_check int sandbox_limit(struct sandbox *sandbox, unsigned max_fds, bool ker
 // What RULE_…_FD stand for.
 struct sandbox_fds {
 	int replacement, device, listener, userfault;
+	const int *own; // of RULE_OWN_FDS
+	unsigned own_count;
 };
 
 // A filter, made ready while memory can still be had.

@@ -379,8 +379,9 @@ cgroup_v2() {
 }
 
 @test "jail: --resource-limit" {
-	jail --resource-limit no-file=64 --resource-limit fsize=512K
-	grep -qE '^Max open files +64 +64 ' "/proc/$(applet)/limits"
+	refused 5 '--resource-limit no-file=64: the applet needs [0-9]+; use fewer queues' --resource-limit no-file=64
+	jail --resource-limit no-file=64 --resource-limit fsize=512K -- --num-queues 1 --engine sync
+	[ "$(awk '/^Max open files/ { print $5 }' "/proc/$(applet)/limits")" -le 64 ]
 	grep -qE '^Max file size +524288 +524288 ' "/proc/$(applet)/limits"
 	head -c 4096 /dev/urandom >"$folder/data"
 	client write "$socket" 0 <"$folder/data"

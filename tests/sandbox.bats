@@ -50,8 +50,8 @@ configurations() {
 }
 
 # Has each thread of that process tried out; what comes of it goes to $folder/found.
-try_out() { # MODE NAME COMMAND-LINE
-	local command="$public/sandbox-probe $1 $3 --socket $socket --workers 1 --log-level error"
+try_out() { # MODE NAME COMMAND-LINE [WHERE]
+	local command="$public/sandbox-probe $1 $3 ${4:---socket $socket} --workers 1 --log-level error"
 	echo "== $2"
 	if [[ $2 = *-terminal ]]; then
 		script --quiet --return --command "$command >$folder/found" /dev/null </dev/null 3>&-
@@ -72,12 +72,13 @@ expect_golden() { # FILE THREAD MOST
 	while read -r most name command; do
 		! left_out "$command" || continue
 		try_out calls "$name" "$command"
-		expect_golden keeper keeper 12
+		expect_golden keeper-listening keeper 8
 		expect_golden control control 14
 		expect_golden "$name.worker" worker "$most"
-		[[ ! $name =~ console-(unix|connect|terminal) ]] || expect_golden console-helper helper 16
-		[ "$name" != console-log ] || expect_golden console-log.helper helper 17
+		[[ ! $name =~ console-(unix|connect|terminal|log) ]] || expect_golden "$name.helper" helper 10
 	done < <(configurations)
+	try_out calls connect "blk --path $image --engine sync" "--connect $socket"
+	expect_golden keeper-calling keeper 7
 }
 
 @test "sandbox: postcopy takes one more call, for its userfaultfd" {
@@ -287,7 +288,9 @@ assert not up'
 			for limit in 'data size' 'core file size' 'locked memory' $([ $engine = uring ] || echo processes); do
 				grep -E "^Max $limit +0 +0 " "/proc/$pid/limits"
 			done
-			grep -E '^Max open files +108 +108 ' "/proc/$pid/limits" # 96, and 3 for each ring
+			# 6 at the start, 7 to serve, 4 of a worker and 2 of its io_uring, 4 of a front-end, 3 of each ring, 32 of a message
+			fds=$((6 + 7 + 4 + $([ $engine = uring ] && echo 2 || echo 0) + 4 + 3 * 4 + 32))
+			grep -E "^Max open files +$fds +$fds " "/proc/$pid/limits"
 			stop
 		done
 	done

@@ -10,7 +10,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 
-enum { MIN_DEFAULT_QUEUES = 16, MOST_SEGMENTS = 126 };
+enum { MOST_SEGMENTS = 126 };
 
 struct blk_options {
 	const char *path, *serial;
@@ -56,8 +56,9 @@ static const struct option blk_option_table[] = {
 	{.name = "serial", .type = OPTION_TEXT, .argument = "TEXT", .initial = "",
 	 .help = "up to 20 bytes, /sys/block/vda/serial",
 	 .offset = offsetof(struct blk_options, serial)},
-	{.name = "num-queues", .type = OPTION_NUMBER, .argument = "N", .min = 1, .max = DEVICE_MAX_QUEUES,
-	 .help = "most queues the guest may use [16..64]",
+	{.name = "num-queues", .type = OPTION_NUMBER, .argument = "N", .initial = "64", .min = 1,
+	 .max = DEVICE_MAX_QUEUES,
+	 .help = "most queues; crosvm, libkrun make them all",
 	 .offset = offsetof(struct blk_options, num_queues)},
 	{.name = "queue-size", .type = OPTION_NUMBER, .argument = "N", .initial = "1024", .min = 4,
 	 .max = DEVICE_MAX_QUEUE_SIZE,
@@ -334,8 +335,9 @@ static const struct syscall_rule blk_rule_table[] = {
 		ARGUMENT_INT_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE)),
 	RULE_IF(fallocate, "writes zeroes", ARGUMENT_INT_IS(0, RULE_DEVICE_FD),
 		ARGUMENT_INT_IS(1, FALLOC_FL_KEEP_SIZE | FALLOC_FL_ZERO_RANGE)),
-	RULE(io_uring_enter,
-	     "hands requests to its ring, which allows reads, writes, fsync and fallocate of the disk"),
+	RULE_IF(io_uring_enter,
+		"hands requests to its ring, which allows reads, writes, fsync and fallocate of the disk",
+		ARGUMENT_INT_IS(0, RULE_OWN_FDS)),
 };
 
 // Without the ring, its call; in front of that, what only a disk that can be written needs.
@@ -349,15 +351,6 @@ static const struct syscall_rule *blk_rules(const struct device *device, size_t 
 	if (blk && blk->engine == &blk_engine_sync && blk->read_only)
 		*count = 2;
 	return blk_rule_table;
-}
-
-static unsigned default_queues(void)
-{
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (processors < MIN_DEFAULT_QUEUES)
-		return MIN_DEFAULT_QUEUES;
-	return min_uint((unsigned)processors, DEVICE_MAX_QUEUES);
 }
 
 static int set_block_size(struct blk *blk, u64 wanted)
@@ -410,6 +403,7 @@ static void set_range_limits(struct blk *blk, const struct blk_options *options)
 	blk->device.main_fd = medium->fd;
 	blk->lock_handover = options->lock_handover && medium->fd >= 0;
 	blk->device.kernel_threads = blk->engine == &blk_engine_uring;
+	blk->device.worker_fds = blk->engine->worker_fds;
 	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
 		       (medium->can_punch || medium->fd < 0);
 	blk->max_zeroes_len = cheap ? BLK_ALLOCATED_ZEROES_LEN : BLK_WRITTEN_ZEROES_LEN;
@@ -452,8 +446,7 @@ static int blk_open(const struct applet_arguments *arguments, struct device **de
 	device_init(&blk->device, &blk_ops);
 	blk->serial = options->serial;
 	blk->read_only = options->read_only;
-	blk->num_queues = options->num_queues == OPTION_UNSET ? default_queues()
-							      : (unsigned)options->num_queues;
+	blk->num_queues = (unsigned)options->num_queues;
 	blk->queue_size = (unsigned)options->queue_size;
 	blk->configured_write_cache = options->cache == CACHE_WRITEBACK;
 	blk->write_cache = blk->configured_write_cache;

@@ -24,6 +24,7 @@ struct blk_worker;
 // the system call does, or -EINPROGRESS: then blk_transfer_done (of move) or blk_request_done follows.
 struct blk_engine {
 	const char *name;
+	unsigned worker_fds;			 // that start opens
 	int (*start)(struct blk_worker *worker); // 0 or -errno, logged
 	void (*stop)(struct blk_worker *worker);
 	int (*move)(struct blk_request *request, const struct iovec *segments, unsigned count,

@@ -263,6 +263,7 @@ static int uring_start(struct blk_worker *worker)
 		return log_errno(error, "cannot make an io_uring; --engine sync does without");
 	}
 	worker->engine_data = uring;
+	device_own_fd(&worker->blk->device, uring->ring.ring_fd);
 	return 0;
 }
 
@@ -289,6 +290,7 @@ static void uring_drain(struct blk_worker *worker, const struct vring *vring)
 
 const struct blk_engine blk_engine_uring = {
 	.name = "uring",
+	.worker_fds = 2, // the ring and its eventfd
 	.start = uring_start,
 	.stop = uring_stop,
 	.move = uring_move,

@@ -16,6 +16,7 @@
 
 #include "applets/options.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "core/sys.h"
 
 enum { MIN_BLOCK = 512, MAX_BLOCK = 65536, PAGE = 4096 };
@@ -131,6 +132,8 @@ static int open_file(struct medium *medium, const struct medium_options *options
 	if (!S_ISREG(file.st_mode) && !S_ISBLK(file.st_mode))
 		return log_errno(-EINVAL, "%s is neither a regular file nor a block device",
 				 options->path);
+	if (process_take_apart(medium->fd) != medium->fd)
+		return log_errno(-EIO, "cannot keep standard error off %s", options->path);
 	medium->direct = options->direct;
 	if (S_ISREG(file.st_mode))
 		learn_file(medium, &file);

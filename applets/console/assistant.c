@@ -21,27 +21,79 @@ enum {
 };
 static_assert(ROTATE + 2 * CONSOLE_MAX_PORTS <= ANSWER, "two logs a port");
 
-static const struct syscall_rule assistant_rules[] = {
-	RULE(recvfrom, "waits for a command or the end"),
-	RULE(sendmsg, "answers, with a socket"),
-	RULE_IF(socket, "calls a peer", ARGUMENT_INT_IS(0, AF_UNIX)),
-	RULE_IF(socket, "calls a peer", ARGUMENT_INT_IS(0, AF_INET)),
-	RULE_IF(socket, "calls a peer", ARGUMENT_INT_IS(0, AF_INET6)),
-	RULE(setsockopt, "sends at once what is typed"),
-	RULE(connect, "calls a peer"),
-	RULE(close, "gives back what it has passed on"),
-	RULE(newfstatat, "whether a socket file is still ours"),
-	RULE(readlinkat, "whether a link is still ours"),
-	RULE(unlinkat, "removes a socket file or a link"),
-#ifdef __NR_unlink
-	RULE(lstat, "whether a socket file is still ours"),
-	RULE(readlink, "whether a link is still ours"),
-	RULE(unlink, "removes a socket file or a link"),
-#endif
-	RULE_IF(ioctl, "restores the terminal", ARGUMENT_INT_IS(1, TCSETS)),
-	RULE(write, "logs"),
-	RULE(exit_group, "ends"),
+enum { MOST_RULES = 19 };
+
+// What it may ask of the kernel: as little as the ports that there are need.
+struct rules {
+	struct syscall_rule rules[MOST_RULES];
+	size_t count;
 };
+
+static void add_rules(struct rules *rules, const struct syscall_rule *more, size_t count)
+{
+	assert(rules->count + count <= MOST_RULES);
+	for (size_t i = 0; i < count; i++)
+		rules->rules[rules->count++] = more[i];
+}
+
+#define ADD_RULES(rules, ...) \
+	do { \
+		static const struct syscall_rule more[] = {__VA_ARGS__}; \
+		add_rules(rules, more, ARRAY_SIZE(more)); \
+	} while (0)
+
+static bool calls(const struct console *console, sa_family_t family)
+{
+	for (unsigned i = 0; i < console->port_count; i++)
+		if (console->ports[i].host.kind == HOST_CALLS &&
+		    console->ports[i].host.address.ss_family == family)
+			return true;
+	return false;
+}
+
+static void add_calling(const struct console *console, struct rules *rules)
+{
+	static const sa_family_t families[] = {AF_UNIX, AF_INET, AF_INET6};
+	size_t count = rules->count;
+
+	for (size_t i = 0; i < ARRAY_SIZE(families); i++) {
+		const struct syscall_rule rule =
+			RULE_IF(socket, "calls a peer", ARGUMENT_INT_IS(0, families[i]));
+
+		if (calls(console, families[i]))
+			add_rules(rules, &rule, 1);
+	}
+	if (rules->count > count)
+		ADD_RULES(rules, RULE(connect, "calls a peer"),
+			  RULE(close, "gives back what it has passed on"));
+	if (calls(console, AF_INET) || calls(console, AF_INET6))
+		ADD_RULES(rules, RULE(setsockopt, "sends at once what is typed"));
+}
+
+// The C library asks by the older numbers where there are any.
+static void add_removing(const struct console *console, struct rules *rules)
+{
+	bool sockets = false, links = false;
+
+	for (unsigned i = 0; i < console->port_count; i++) {
+		sockets |= console->ports[i].host.listener.path != NULL;
+		links |= console->ports[i].host.link != NULL;
+	}
+	if (sockets)
+		ADD_RULES(rules, RULE(newfstatat, "whether a socket file is still ours"));
+	if (links)
+		ADD_RULES(rules, RULE(readlinkat, "whether a link is still ours"));
+	if (sockets || links)
+		ADD_RULES(rules, RULE(unlinkat, "removes a socket file or a link"));
+#ifdef __NR_unlink
+	if (sockets)
+		ADD_RULES(rules, RULE(lstat, "whether a socket file is still ours"));
+	if (links)
+		ADD_RULES(rules, RULE(readlink, "whether a link is still ours"));
+	if (sockets || links)
+		ADD_RULES(rules, RULE(unlink, "removes a socket file or a link"));
+#endif
+}
 
 static void call_peer(struct console *console, int socket, u8 port)
 {
@@ -87,14 +139,30 @@ static bool tell_logs(const struct console *console, int assistant_fd)
 	return any;
 }
 
+static void make_rules(const struct console *console, struct rules *rules)
+{
+	ADD_RULES(rules, RULE(recvfrom, "waits for a command or the end"),
+		  RULE(sendmsg, "answers, with a socket"), RULE(exit_group, "ends"));
+	add_calling(console, rules);
+	add_removing(console, rules);
+	if (console->terminal.fd >= 0)
+		ADD_RULES(rules,
+			  RULE_IF(ioctl, "restores the terminal", ARGUMENT_INT_IS(0, STDIN_FILENO),
+				  ARGUMENT_INT_IS(1, TCSETS)));
+	if (tell_logs(console, -1))
+		add_rules(rules, log_file_rotate_rules, LOG_FILE_ROTATE_RULES);
+}
+
 static void obey(struct console *console, int socket, u8 command)
 {
 	if (command == ANSWER)
 		helper_answer(socket, -ENODATA);
 	else if (log_of(console, command))
 		rotate(log_of(console, command), socket);
-	else if (command < console->port_count)
+	else if (command < console->port_count && console->ports[command].host.kind == HOST_CALLS)
 		call_peer(console, socket, command);
+	else
+		helper_answer(socket, -EPERM); // who asks for that has taken over the other process
 }
 
 static void clean_up(struct console *console)
@@ -103,20 +171,6 @@ static void clean_up(struct console *console)
 		terminal_restore(&console->terminal);
 	for (unsigned i = 0; i < console->port_count; i++)
 		host_remove_files(&console->ports[i].host);
-}
-
-// What it gives up is all but this; it begins no log anew if none was declared.
-static int lock(const struct console *console, const struct applet_arguments *arguments)
-{
-	struct syscall_rule rules[ARRAY_SIZE(assistant_rules) + LOG_FILE_ROTATE_RULES];
-	size_t count = ARRAY_SIZE(assistant_rules);
-
-	memcpy(rules, assistant_rules, sizeof(assistant_rules));
-	if (tell_logs(console, -1)) {
-		memcpy(rules + count, log_file_rotate_rules, sizeof(log_file_rotate_rules));
-		count += LOG_FILE_ROTATE_RULES;
-	}
-	return arguments->lock_helper(arguments->lock_context, rules, count);
 }
 
 struct duty {
@@ -128,10 +182,12 @@ static void serve(void *context, int socket)
 {
 	const struct duty *duty = context;
 	struct console *console = duty->console;
+	struct rules rules = {.count = 0};
 	u8 command = 0;
 
 	prctl(PR_SET_NAME, "assistant");
-	if (!lock(console, duty->arguments))
+	make_rules(console, &rules);
+	if (!duty->arguments->lock_helper(duty->arguments->lock_context, rules.rules, rules.count))
 		while (helper_next(socket, &command) && command != END)
 			obey(console, socket, command);
 	clean_up(console); // also if it is not locked in: by now the other process cannot

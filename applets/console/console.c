@@ -371,6 +371,23 @@ static int check_logs(const struct console *console)
 	return 0;
 }
 
+// A client is accepted before the one in front of it is let go; a peer has one socket at a time.
+static void declare_fds(struct console *console)
+{
+	unsigned peers = 0;
+
+	for (unsigned i = 0; i < console->port_count; i++) {
+		const struct host *host = &console->ports[i].host;
+
+		peers += host->kind == HOST_LISTENS || host->kind == HOST_CALLS;
+		if (host->kind == HOST_LISTENS)
+			device_own_fd(&console->device, host->listener.fd);
+	}
+	console->device.later_fds = peers ? peers + 1 : 0;
+	if (console->assistant_fd >= 0)
+		console->device.later_fds++; // a log's new file, before the old one is closed
+}
+
 static int set_up(struct console *console, const struct applet_arguments *arguments)
 {
 	const struct console_options *options = arguments->values;
@@ -391,6 +408,7 @@ static int set_up(struct console *console, const struct applet_arguments *argume
 	if (!error && console->terminal.fd >= 0)
 		error = terminal_make_raw(&console->terminal);
 	console->rule_count = rules_make(console, console->rules);
+	declare_fds(console);
 	return error;
 }
 

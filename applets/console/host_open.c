@@ -14,6 +14,7 @@
 
 #include "applets/console/console.h"
 #include "core/log.h"
+#include "core/process.h"
 #include "core/sys.h"
 
 enum { SOCKET_MODE = 0600, TCP_BACKLOG = 4 };
@@ -31,7 +32,7 @@ static bool is_regular(int fd)
 static int reopen(struct stream *stream, int fd, int access)
 {
 	char path[32];
-	int flags = sys_int(fcntl(fd, F_GETFL));
+	int flags = process_was_closed(fd) ? -EBADF : sys_int(fcntl(fd, F_GETFL));
 
 	if (flags < 0)
 		return flags;

@@ -38,7 +38,7 @@ size_t rules_make(const struct console *console, struct syscall_rule *rules)
 
 	if (has_kind(console, HOST_LISTENS))
 		rules[count++] = (struct syscall_rule)RULE_IF(
-			accept4, "takes the next client",
+			accept4, "takes the next client", ARGUMENT_INT_IS(0, RULE_OWN_FDS),
 			ARGUMENT_INT_IS(3, SOCK_CLOEXEC | SOCK_NONBLOCK));
 	if (has_kind(console, HOST_CALLS)) {
 		rules[count++] =

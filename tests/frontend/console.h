@@ -22,7 +22,7 @@ enum {
 	VM_CONSOLE_RESIZE = 5,
 	VM_CONSOLE_PORT_OPEN = 6,
 	VM_CONSOLE_PORT_NAME = 7,
-	VM_CONSOLE_PORTS = 8,
+	VM_CONSOLE_PORTS = 31,
 	VM_CONSOLE_BUFFERS = 16, /* of each receiveq */
 	VM_CONSOLE_BUFFER = 4096,
 	VM_CONSOLE_SEND = 32 * 1024, /* most in one chain of a transmitq */

@@ -32,7 +32,7 @@ static void s13(struct target *target)
 
 static void s14(struct target *target)
 {
-	static const unsigned counts[] = {2, 9, 33, 64};
+	static const unsigned counts[] = {2, 9, 33, 40};
 	static const struct vu_mem_table table = {.count = 1, .regions[0] = {.size = 4096}};
 	static const struct vu_single_region region = {.region.size = 4096};
 	static const struct vu_header owner = {.request = VU_SET_OWNER, .flags = VU_VERSION};

@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "tests/frontend/leash.h"
 #include "tests/hostile/hostile.h"
 
 enum {
@@ -117,7 +117,7 @@ static void exec_program(const struct target *target)
 		arguments[count++] = "--sandbox=none";
 	for (const char *const *option = target->options; option && *option; option++)
 		arguments[count++] = *option;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	leash_take();
 	dup2(log, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
 	execv(target->program, (char *const *)(uintptr_t)arguments);
@@ -225,10 +225,12 @@ static void wait_for_the_first_to_go(const struct target *target)
 void target_run(struct target *target)
 {
 	unlink(target->log);
+	expect(leash_make(), "pipe: %s", strerror(errno));
 	target->pid = fork();
 	expect(target->pid >= 0, "fork: %s", strerror(errno));
 	if (target->pid == 0)
 		exec_program(target);
+	leash_give();
 	serve_good_one(target);
 	wait_for_the_first_to_go(target);
 	target->fds = target_fds(target);

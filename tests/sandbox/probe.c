@@ -114,6 +114,8 @@ u64 fd_or_value(const struct probed *probed, u64 value)
 		return (u32)probed->fds.listener;
 	case RULE_USERFAULT_FD:
 		return (u32)probed->fds.userfault;
+	case RULE_OWN_FDS:
+		return probed->fds.own_count ? (u32)probed->fds.own[0] : NOTHING;
 	case RULE_OWN_PID:
 		return (u32)program_pid;
 	default:
@@ -222,7 +224,9 @@ static int probe_install(struct sandbox *sandbox, const struct sandbox_filter *f
 {
 	pid_t pid = (pid_t)syscall(SYS_getpid);
 	const struct probed *probed = find(filter);
-	enum thread beside = probed->tables[0].rules == keeper_rules ? KEEPER : HELPER;
+	const struct syscall_rule *rules = probed->tables[0].rules;
+	enum thread beside =
+		rules == keeper_listening_rules || rules == keeper_calling_rules ? KEEPER : HELPER;
 	enum thread thread = pid != program_pid		  ? beside
 			     : pid == syscall(SYS_gettid) ? CONTROL
 							  : WORKER;

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "applets/blk/blk.h"
+#include "core/process.h"
 
 #define SECTOR UINT64_C(512)
 
@@ -281,12 +282,11 @@ TEST(file_that_became_shorter_fails_direct_requests_too)
 
 TEST(write_beyond_the_limit_of_file_sizes_fails_and_the_disk_lives)
 {
-	const struct sigaction ignore = {.sa_handler = SIG_IGN};
 	struct rlimit limit, tight;
 	u8 bytes[512] = {0};
 
+	process_reset_signals(); // as main does
 	open_file(DISK_LEN, NULL);
-	sigaction(SIGXFSZ, &ignore, NULL);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
 	tight = (struct rlimit){.rlim_cur = 1000 * SECTOR, .rlim_max = limit.rlim_max};
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &tight), 0);

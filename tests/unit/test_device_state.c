@@ -10,6 +10,7 @@
 
 #include "core/device_setup.h"
 #include "core/device_state.h"
+#include "core/process.h"
 
 enum { LEN = 1000, HEADER = sizeof(struct device_state_header) };
 
@@ -318,6 +319,6 @@ int main(void)
 		RUN_WITH(setup, next_transfer_takes_the_place_of_one_under_way, teardown),
 	};
 
-	signal(SIGPIPE, SIG_IGN);
+	process_reset_signals(); // as main does
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <sys/wait.h>
 
+#include "core/helper.h"
 #include "core/keeper.h"
 
 static struct listener listener;
@@ -30,23 +31,29 @@ static int teardown(void **state)
 	return unit_open_fds() == fds_before ? 0 : -1;
 }
 
-static int lock_nothing(void *context)
+static int lock_nothing(void *context, const struct syscall_rule *rules, size_t count)
 {
 	(void)context;
+	(void)rules;
+	(void)count;
 	return 0;
 }
 
-static int fail_to_lock(void *context)
+static int fail_to_lock(void *context, const struct syscall_rule *rules, size_t count)
 {
 	(void)context;
+	(void)rules;
+	(void)count;
 	return -EPERM;
 }
 
 // Takes its time, and notes that it has.
-static int lock_late(void *context)
+static int lock_late(void *context, const struct syscall_rule *rules, size_t count)
 {
 	volatile bool *locked = context;
 
+	(void)rules;
+	(void)count;
 	usleep(50000);
 	*locked = true;
 	return 0;
@@ -143,6 +150,28 @@ TEST(front_end_is_called_by_the_keeper)
 	assert_true(wait(NULL) > 0);
 }
 
+// Who has taken over the process that it serves could ask for more than was meant.
+TEST(keeper_of_a_listener_that_listens_calls_nobody)
+{
+	assert_int_equal(open_with_keeper(), 0);
+	assert_int_equal(helper_ask(listener.keeper_fd, 'c'), -EPERM);
+	assert_int_equal(listener_accept(&listener), -EAGAIN); // nobody has called
+	assert_int_equal(helper_ask(listener.keeper_fd, 'x'), -EPERM);
+	assert_int_equal(listener_wait_keeper(&listener), 0);
+	listener_close(&listener);
+	assert_true(wait(NULL) > 0);
+}
+
+TEST(keeper_of_a_listener_that_calls_removes_nothing)
+{
+	assert_int_equal(listener_open_client(&listener, unit_file("socket", 3)), 0);
+	assert_int_equal(keeper_start(&listener, lock_nothing, NULL), 0);
+	assert_int_equal(helper_ask(listener.keeper_fd, 'r'), -EPERM);
+	assert_int_equal(access(path, F_OK), 0);
+	listener_close(&listener);
+	assert_true(wait(NULL) > 0);
+}
+
 TEST(keeper_that_cannot_lock_itself_in_removes_the_file_and_ends)
 {
 	assert_int_equal(listener_open_path(&listener, path, 0600), 0);
@@ -190,6 +219,8 @@ int main(void)
 		KEEPER_TEST(file_that_another_has_made_there_stays_when_the_process_is_killed),
 		KEEPER_TEST(file_goes_when_the_listener_is_closed),
 		KEEPER_TEST(front_end_is_called_by_the_keeper),
+		KEEPER_TEST(keeper_of_a_listener_that_listens_calls_nobody),
+		KEEPER_TEST(keeper_of_a_listener_that_calls_removes_nothing),
 		KEEPER_TEST(keeper_that_cannot_lock_itself_in_removes_the_file_and_ends),
 		KEEPER_TEST(keeper_is_waited_for_until_it_is_locked_in),
 		KEEPER_TEST(keeper_holds_none_of_our_fds),

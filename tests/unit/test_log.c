@@ -2,6 +2,7 @@
 // Tests of core/log.c.
 #include "tests/unit/unit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,6 +91,33 @@ TEST(nobody_listening_on_standard_error_is_no_failure)
 	close(saved);
 }
 
+TEST(lines_that_a_full_pipe_did_not_take_are_counted)
+{
+	int saved = dup(STDERR_FILENO), ends[2];
+	char filling[4096] = {0}, read_back[sizeof(filling)];
+	size_t filled = 0;
+	ssize_t len;
+
+	log_init("unit", LOG_LEVEL_ERROR);
+	assert_int_equal(pipe2(ends, O_NONBLOCK), 0);
+	while ((len = write(ends[1], filling, sizeof(filling))) > 0)
+		filled += (size_t)len;
+	dup2(ends[1], STDERR_FILENO);
+	log_error("lost");
+	log_error("lost");
+	while (filled > 0)
+		filled -= (size_t)read(ends[0], read_back, sizeof(read_back));
+	log_error("told");
+	dup2(saved, STDERR_FILENO);
+	len = read(ends[0], read_back, sizeof(read_back) - 1);
+	assert_true(len > 0);
+	read_back[len] = '\0';
+	assert_string_equal(read_back, line("error: (2 lines dropped) told"));
+	close(ends[0]);
+	close(ends[1]);
+	close(saved);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +126,7 @@ int main(void)
 		RUN(errno_is_spelt_out_and_answered),
 		RUN(errno_zero_adds_no_text),
 		RUN(overlong_line_is_cut_and_still_ends),
+		RUN(lines_that_a_full_pipe_did_not_take_are_counted),
 		RUN(nobody_listening_on_standard_error_is_no_failure),
 	};
 

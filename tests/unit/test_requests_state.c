@@ -7,6 +7,8 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "core/process.h"
+
 static struct desk desk;
 
 static int setup(void **state)
@@ -284,6 +286,6 @@ int main(void)
 			 teardown),
 	};
 
-	signal(SIGPIPE, SIG_IGN);
+	process_reset_signals(); // as main does
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

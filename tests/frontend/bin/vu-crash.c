@@ -17,11 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "tests/frontend/blk.h"
 #include "tests/frontend/image.h"
+#include "tests/frontend/leash.h"
 #include "tests/frontend/vm.h"
 
 static const char usage[] =
@@ -112,7 +112,7 @@ static void exec_backend(unsigned crash_at)
 
 	snprintf(number, sizeof(number), "%u", crash_at);
 	setenv("VHOST_CRASH_AT", number, 1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	leash_take();
 	dup2(log, STDERR_FILENO);
 	execl(crash.program, crash.program, "blk", "--socket", crash.socket, "--path",
 	      crash.disk.path, "--engine", crash.engine, "--packed", crash.packed ? "on" : "off",
@@ -122,11 +122,14 @@ static void exec_backend(unsigned crash_at)
 
 static void start_backend(unsigned crash_at)
 {
+	if (!leash_make())
+		fail("pipe: %s", strerror(errno));
 	crash.pid = fork();
 	if (crash.pid < 0)
 		fail("fork: %s", strerror(errno));
 	if (crash.pid == 0)
 		exec_backend(crash_at);
+	leash_give();
 }
 
 /* The back-end has ended, or is about to, by this signal. */
