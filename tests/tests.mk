@@ -21,6 +21,14 @@ bats: all $(PROGRAMS) $B/crash/vhost-multi ## tests of build/vhost-multi from ou
 guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux
 	$Qscripts/run-bats $B/check/guest.tap $(wildcard tests/guest/*.bats)
 
+programs: $(PROGRAMS) ## what the tests of the binary are driven with
+
+# One-line faults are put into MUTATE's files, and the tests have to notice them; MUTATE_FLAGS as tests/mutate/mutate --help has them.
+MUTATE ?= $(wildcard core/*.c applets/blk/*.c)
+MUTATE_FLAGS ?= --count 200
+mutate: $(DEPS)/done ## do the tests notice single-line faults? MUTATE=FILES, MUTATE_FLAGS='--count 200 --seed 1'
+	$Qtests/mutate/mutate $(MUTATE_FLAGS) $(MUTATE)
+
 migrate: all ## a guest that moves from QEMU to QEMU while it reads and writes; see tests/migrate/migrate.bats
 	$Qscripts/run-bats $B/check/migrate.tap tests/migrate/migrate.bats
 
@@ -113,4 +121,4 @@ $B/tidy/%.ok: $B/san/%.o %.c .clang-tidy
 	$Qmkdir -p $(@D) && clang-tidy --quiet $*.c -- $(CFLAGS_tests) -include generated/version.h 2> >(grep -v 'warnings\? generated' >&2)
 	$Qtouch $@
 
-.PHONY: check unit migrate fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy
+.PHONY: check unit programs mutate migrate fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy
