@@ -5,7 +5,7 @@ FRONTEND := $(wildcard tests/frontend/*.c)
 UNIT := $(basename $(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 # What runs on more than one thread is built and run again under ThreadSanitizer.
-TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_requests_ring test_requests_state test_device_state test_dirty_log test_server test_server_client test_blk_transfer),$(UNIT))
+TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_requests_ring test_requests_state test_device_state test_dirty_log test_vring_race test_server test_server_client test_blk_transfer),$(UNIT))
 PROGRAM_SOURCES := $(wildcard tests/frontend/bin/*.c tests/bench/*.c tests/sandbox/bin/*.c)
 PROGRAMS := $(addprefix $B/tests/,$(basename $(notdir $(PROGRAM_SOURCES)))) $B/tests/hostile $B/tests/sandbox-probe
 
