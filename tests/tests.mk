@@ -5,7 +5,7 @@ FRONTEND := $(wildcard tests/frontend/*.c)
 UNIT := $(basename $(wildcard tests/unit/test_*.c))
 UNIT_SUPPORT := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
 # What runs on more than one thread is built and run again under ThreadSanitizer.
-TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_requests_ring test_requests_state test_device_state test_dirty_log test_server test_server_client test_blk_transfer),$(UNIT))
+TSAN_TESTS := $(filter $(addprefix tests/unit/,test_worker test_queue test_session test_requests_ring test_requests_state test_device_state test_dirty_log test_vring_race test_server test_server_client test_blk_transfer),$(UNIT))
 PROGRAM_SOURCES := $(wildcard tests/frontend/bin/*.c tests/bench/*.c tests/sandbox/bin/*.c)
 PROGRAMS := $(addprefix $B/tests/,$(basename $(notdir $(PROGRAM_SOURCES)))) $B/tests/hostile $B/tests/sandbox-probe
 
@@ -20,6 +20,14 @@ bats: all $(PROGRAMS) $B/crash/vhost-multi ## tests of build/vhost-multi from ou
 
 guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux
 	$Qscripts/run-bats $B/check/guest.tap $(wildcard tests/guest/*.bats)
+
+programs: $(PROGRAMS) ## what the tests of the binary are driven with
+
+# One-line faults are put into MUTATE's files, and the tests have to notice them; MUTATE_FLAGS as tests/mutate/mutate --help has them.
+MUTATE ?= $(wildcard core/*.c applets/blk/*.c)
+MUTATE_FLAGS ?= --count 200
+mutate: $(DEPS)/done ## do the tests notice single-line faults? MUTATE=FILES, MUTATE_FLAGS='--count 200 --seed 1'
+	$Qtests/mutate/mutate $(MUTATE_FLAGS) $(MUTATE)
 
 migrate: all ## a guest that moves from QEMU to QEMU while it reads and writes; see tests/migrate/migrate.bats
 	$Qscripts/run-bats $B/check/migrate.tap tests/migrate/migrate.bats
@@ -113,4 +121,4 @@ $B/tidy/%.ok: $B/san/%.o %.c .clang-tidy
 	$Qmkdir -p $(@D) && clang-tidy --quiet $*.c -- $(CFLAGS_tests) -include generated/version.h 2> >(grep -v 'warnings\? generated' >&2)
 	$Qtouch $@
 
-.PHONY: check unit migrate fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy
+.PHONY: check unit programs mutate migrate fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy

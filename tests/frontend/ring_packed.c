@@ -6,6 +6,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <string.h>
 
 /* VIRTIO 1.3, 2.8.1 "Driver and Device Ring Wrap Counters" */
 static uint16_t available(bool wrap)
@@ -52,9 +53,10 @@ static void put(struct vm_ring *ring, struct vm_packed_desc desc, uint16_t id, b
 	uint16_t flags = htole16((uint16_t)(le16toh(desc.flags) | available(ring->avail_wrap) |
 					    (last ? 0 : VM_DESC_F_NEXT)));
 
-	shared->addr = desc.addr;
-	shared->len = desc.len;
-	shared->id = htole16(id);
+	/* A device may look at it before it is shown. */
+	__atomic_store_n(&shared->addr, desc.addr, __ATOMIC_RELAXED);
+	__atomic_store_n(&shared->len, desc.len, __ATOMIC_RELAXED);
+	__atomic_store_n(&shared->id, htole16(id), __ATOMIC_RELAXED);
 	if (ring->hidden == 0)
 		ring->shown_flags = flags;
 	else
@@ -112,10 +114,26 @@ bool packed_show(struct vm_ring *ring)
 	return wants_notification(ring, descs);
 }
 
+/* The half of the next used descriptor that a device stores at once. */
+struct rest {
+	uint32_t len;
+	uint16_t id, flags;
+};
+
+static struct rest load_rest(const struct vm_ring *ring)
+{
+	typedef uint64_t __attribute__((may_alias)) word;
+	const void *half = &ring->packed_desc[ring->used_idx].len;
+	uint64_t bits = __atomic_load_n((const word *)half, __ATOMIC_ACQUIRE);
+	struct rest rest;
+
+	memcpy(&rest, &bits, sizeof(rest));
+	return rest;
+}
+
 bool packed_has_completion(const struct vm_ring *ring)
 {
-	uint16_t flags = le16toh(
-		__atomic_load_n(&ring->packed_desc[ring->used_idx].flags, __ATOMIC_ACQUIRE));
+	uint16_t flags = le16toh(load_rest(ring).flags);
 	bool avail = flags & VM_PACKED_F_AVAIL, used = flags & VM_PACKED_F_USED;
 
 	return avail == used && used == ring->used_wrap;
@@ -123,14 +141,14 @@ bool packed_has_completion(const struct vm_ring *ring)
 
 int packed_take(struct vm_ring *ring, struct vm_completion *completion)
 {
-	const struct vm_packed_desc *desc = &ring->packed_desc[ring->used_idx];
-	uint16_t id = le16toh(desc->id);
+	struct rest rest = load_rest(ring);
+	uint16_t id = le16toh(rest.id);
 	struct vm_ring_slot *slot = &ring->slots[id < ring->size ? id : 0];
 
 	if (id >= ring->size || slot->taken == 0)
 		return -EPROTO;
 	*completion = (struct vm_completion){
-		.head = id, .len = le32toh(desc->len), .cookie = slot->cookie};
+		.head = id, .len = le32toh(rest.len), .cookie = slot->cookie};
 	advance(ring, &ring->used_idx, &ring->used_wrap, slot->taken);
 	ring->free_count = (uint16_t)(ring->free_count + slot->taken);
 	slot->taken = 0;

@@ -35,13 +35,18 @@ static int close_log(void **state)
 	return 0;
 }
 
-static void open_ring(u64 features, u64 log_addr)
+static void open_ring_of(u16 size, u64 features, u64 log_addr)
 {
 	open_log(LOG_LEN, 0);
-	unit_ring_open(&ring, 8, features, 0);
+	unit_ring_open(&ring, size, features, 0);
 	ring.log = &dirty;
 	ring.log_addr = log_addr;
 	assert_int_equal(unit_ring_place(&ring, features, vm_ring_base(&ring.driver)), 0);
+}
+
+static void open_ring(u64 features, u64 log_addr)
+{
+	open_ring_of(8, features, log_addr);
 }
 
 static int close_ring(void **state)
@@ -87,13 +92,17 @@ TEST(bytes_mark_their_pages_alone)
 
 TEST(what_is_beyond_the_log_is_not_marked)
 {
+	u8 around[3];
+
 	open_log(1, 8);
 	dirty_log_mark(&dirty, 7 * PAGE, 100 * PAGE);
 	assert_true(is_marked(7 * PAGE));
 	dirty_log_mark(&dirty, 8 * PAGE, 1);
 	dirty_log_mark(&dirty, UINT64_MAX, 1);
 	dirty_log_mark(&dirty, UINT64_MAX, 2);
-	expect_none();
+	assert_int_equal(ftruncate(file, 16), 0);
+	assert_int_equal(pread(file, around, sizeof(around), 7), sizeof(around));
+	assert_true(around[0] == 0 && around[1] == 0 && around[2] == 0); // not one bit past it, too
 }
 
 TEST(log_that_cannot_be_mapped_leaves_the_old_one)
@@ -287,6 +296,143 @@ TEST(packed_ring_and_event_are_marked)
 	expect_none();
 }
 
+// Chains of one descriptor, answered and told one by one; their marks are forgotten.
+static void answer_many(unsigned count)
+{
+	struct vm_completion completion;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct vm_buffer buffer = {.addr = UNIT_RING_GUEST, .len = 1};
+
+		assert_true(vm_ring_add(&ring.driver, &buffer, 1, NULL) >= 0);
+		vm_ring_show(&ring.driver);
+		vring_push(&ring.vring, unit_ring_pop(&ring), 0);
+		unit_ring_turn(&ring);
+		assert_int_equal(vm_ring_take(&ring.driver, &completion), 1);
+	}
+	memset(dirty.map.bytes, 0, dirty.map.len);
+}
+
+enum { LONG_RING = 1024, FAR = 600 }; // the used ring has three pages, the packed ring four
+
+// 2.7.8: 4 bytes, 8 for each entry, 2 of avail_event.
+TEST(each_part_of_a_long_used_ring_marks_its_own_page)
+{
+	open_ring_of(LONG_RING, BIT64(VIRTIO_F_EVENT_IDX), LOG_ADDR);
+	answer_many(FAR);
+	answer_many(1);
+	unit_ring_add(&ring, 1, 0);
+	vring_push(&ring.vring, unit_ring_pop(&ring), 0);
+	assert_false(is_marked(LOG_ADDR)); // the index, which is not told yet
+	assert_true(is_marked(LOG_ADDR + PAGE));
+	expect_none();
+	vring_publish(&ring.vring);
+	assert_true(is_marked(LOG_ADDR));
+	expect_none();
+	assert_null(vring_pop(&ring.vring));
+	vring_end_turn(&ring.vring);
+	assert_true(is_marked(LOG_ADDR + 2 * PAGE));
+	expect_none();
+}
+
+TEST(flags_of_a_used_ring_are_marked)
+{
+	open_ring(0, LOG_ADDR);
+	vring_begin_turn(&ring.vring);
+	memset(dirty.map.bytes, 0, dirty.map.len);
+	assert_null(vring_pop(&ring.vring));
+	vring_end_turn(&ring.vring);
+	assert_true(is_marked(LOG_ADDR));
+	expect_none();
+}
+
+TEST(entry_of_a_long_packed_ring_marks_its_own_page)
+{
+	open_ring_of(LONG_RING, BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX), LOG_ADDR);
+	answer_many(FAR);
+	unit_ring_add(&ring, 1, 0);
+	vring_push(&ring.vring, unit_ring_pop(&ring), 0);
+	vring_publish(&ring.vring);
+	assert_true(is_marked(ring.driver.desc_addr + FAR * 16));
+	expect_none();
+	assert_null(vring_pop(&ring.vring));
+	vring_end_turn(&ring.vring);
+	assert_true(is_marked(ring.driver.used_addr));
+	expect_none();
+}
+
+// A batch is told by its first entry; the others, on pages of their own, are marked as they are written.
+TEST(batch_across_pages_of_a_packed_ring_marks_both)
+{
+	const unsigned border = PAGE / 16;
+	struct chain *first, *second;
+
+	open_ring_of(LONG_RING, BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX), LOG_ADDR);
+	answer_many(border - 1);
+	unit_ring_add(&ring, 1, 0);
+	unit_ring_add(&ring, 1, 0);
+	first = unit_ring_pop(&ring);
+	second = vring_pop(&ring.vring);
+	assert_non_null(second);
+	vring_push(&ring.vring, first, 0);
+	expect_none();
+	vring_push(&ring.vring, second, 0);
+	assert_true(is_marked(ring.driver.desc_addr + PAGE));
+	expect_none();
+	vring_publish(&ring.vring);
+	assert_true(is_marked(ring.driver.desc_addr));
+	expect_none();
+}
+
+// Three segments on pages of their own: what is written ends in the middle of the second, or with it.
+TEST(segments_are_marked_as_far_as_they_were_filled)
+{
+	for (u32 written = 2 * PAGE - 1; written <= 2 * PAGE; written++) {
+		struct vm_buffer buffers[3];
+
+		open_ring(0, 0);
+		for (unsigned i = 0; i < 3; i++)
+			buffers[i] = (struct vm_buffer){
+				.addr = vm_memory_alloc_in(&ring.vm, 0, PAGE, PAGE),
+				.len = PAGE,
+				.write = true};
+		assert_true(vm_ring_add(&ring.driver, buffers, 3, NULL) >= 0);
+		vm_ring_show(&ring.driver);
+		vring_push(&ring.vring, unit_ring_pop(&ring), written);
+		unit_ring_turn(&ring);
+		assert_true(is_marked(buffers[0].addr) && is_marked(buffers[1].addr));
+		expect_none();
+		close_ring(NULL);
+	}
+	open_ring(0, 0);
+}
+
+// What a ring that is taken over writes before its first chain: the flags of what the process before has left untold.
+TEST(recovery_of_a_packed_ring_is_marked)
+{
+	static _Alignas(64) u8 region[64 + 8 * 32];
+	const u64 features = BIT64(VIRTIO_F_RING_PACKED);
+
+	memset(region, 0, sizeof(region));
+	open_ring(features, LOG_ADDR);
+	inflight_attach(&ring.vring.inflight, region, sizeof(region));
+	assert_int_equal(unit_ring_place(&ring, features, vm_ring_base(&ring.driver)), 0);
+	unit_ring_add(&ring, 1, 0);
+	unit_ring_pop(&ring);
+	memset(dirty.map.bytes, 0, dirty.map.len);
+	vring_fini(&ring.vring);
+	assert_int_equal(vring_init(&ring.vring, 5, 8, UNIT_RING_REQUEST, &ring.worker, &ring.wake),
+			 0);
+	inflight_attach(&ring.vring.inflight, region, sizeof(region));
+	assert_int_equal(unit_ring_place(&ring, features, vm_ring_base(&ring.driver)), 0);
+	assert_non_null(inflight_next_left(&ring.vring.inflight));
+	assert_true(is_marked(ring.driver.desc_addr));
+	expect_none();
+	vring_push(&ring.vring, unit_ring_pop(&ring), 0);
+	unit_ring_turn(&ring);
+	assert_true(is_marked(ring.driver.desc_addr));
+}
+
 #define LOG_TEST(name) RUN_WITH(NULL, name, close_log)
 #define RING_TEST(name) RUN_WITH(NULL, name, close_ring)
 
@@ -303,6 +449,12 @@ int main(void)
 		RING_TEST(chain_across_regions_is_marked_by_guest_addresses),
 		RING_TEST(split_used_ring_is_marked_where_the_front_end_says),
 		RING_TEST(packed_ring_and_event_are_marked),
+		RING_TEST(each_part_of_a_long_used_ring_marks_its_own_page),
+		RING_TEST(flags_of_a_used_ring_are_marked),
+		RING_TEST(entry_of_a_long_packed_ring_marks_its_own_page),
+		RING_TEST(batch_across_pages_of_a_packed_ring_marks_both),
+		RING_TEST(segments_are_marked_as_far_as_they_were_filled),
+		RING_TEST(recovery_of_a_packed_ring_is_marked),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
