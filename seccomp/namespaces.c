@@ -2,7 +2,6 @@
 // unshare, pivot_root or what takes its place, and what an unprivileged process needs first for them.
 #include "seccomp/namespaces.h"
 
-#include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
@@ -95,14 +94,16 @@ static void leave_chroot(void)
 // mountinfo has blanks and the like as \040. proc(5)
 static void unescape(char *text)
 {
-	char *to = text;
+	char *to = text, digits[] = "000";
 
-	for (const char *from = text; *from; to++) {
-		bool escaped = *from == '\\' && isdigit((unsigned char)from[1]);
-
-		*to = escaped ? (char)strtol((char[]){from[1], from[2], from[3], 0}, NULL, 8)
-			      : *from;
-		from += escaped ? 4 : 1;
+	for (const char *from = text; *from; from++) {
+		if (*from == '\\' && strlen(from) > 3) {
+			memcpy(digits, from + 1, 3);
+			*to++ = (char)strtoul(digits, NULL, 8);
+			from += 3;
+		} else {
+			*to++ = *from;
+		}
 	}
 	*to = 0;
 }
