@@ -36,19 +36,26 @@ void chain_skip(struct chain_part *part, size_t len)
 	}
 }
 
-size_t chain_read_parts(struct chain *chain, void *buffer, size_t len)
+size_t chain_peek(const struct chain *chain, void *buffer, size_t len)
 {
-	struct chain_part *part = &chain->readable;
+	const struct chain_part *part = &chain->readable;
 	size_t done = 0;
 
-	while (done < len && part->count > 0) {
-		size_t step = min_size(len - done, part->segments->iov_len);
+	for (unsigned i = 0; done < len && i < part->count; i++) {
+		size_t step = min_size(len - done, part->segments[i].iov_len);
 
-		memcpy((u8 *)buffer + done, part->segments->iov_base, step);
-		part_advance(part, step);
+		memcpy((u8 *)buffer + done, part->segments[i].iov_base, step);
 		done += step;
 	}
 	return memory_fault_happened() ? 0 : done;
+}
+
+size_t chain_read_parts(struct chain *chain, void *buffer, size_t len)
+{
+	size_t done = chain_peek(chain, buffer, len);
+
+	chain_skip(&chain->readable, done);
+	return done;
 }
 
 size_t chain_write(struct chain *chain, const void *buffer, size_t len)

@@ -45,6 +45,8 @@ struct chain {
 // Copies up to `len` bytes from the readable (to the writable) part and moves past them; answers how
 // many there were. A read answers 0 if guest memory has gone: what was copied is not the guest's word.
 size_t chain_read_parts(struct chain *chain, void *buffer, size_t len);
+// The same of the readable part, which stays as it is.
+size_t chain_peek(const struct chain *chain, void *buffer, size_t len);
 size_t chain_write(struct chain *chain, const void *buffer, size_t len);
 
 // Moves a part's beginning forward by len bytes, which it must have.

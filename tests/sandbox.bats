@@ -472,7 +472,7 @@ lacks() { # STEPS COMMAND...
 		[ "$(sandbox_line)" = "sandbox: strict" ]
 		reads_image
 		stop
-		fails 3 '--engine uring: this host does not allow io_uring' \
+		fails 1 '--engine uring: no io_uring can be made; --engine auto does without: Function not implemented' \
 			"${as[@]}" "$public/sandbox-without" io_uring -- "$bin" blk --path "$image" --engine uring --socket "$socket"
 	done
 }

@@ -15,12 +15,13 @@ enum { MOST_SEGMENTS = 126 };
 struct blk_options {
 	const char *path, *serial;
 	bool read_only, direct, lock_handover;
-	unsigned cache, discard, lock, engine;
+	unsigned cache, discard, on_enospc, lock, engine;
 	u64 block_size, num_queues, queue_size;
 };
 
 enum { CACHE_WRITEBACK, CACHE_WRITETHROUGH };
 enum { DISCARD_UNMAP, DISCARD_IGNORE };
+enum { ON_ENOSPC_REPORT, ON_ENOSPC_STOP };
 enum { ENGINE_AUTO, ENGINE_URING, ENGINE_SYNC };
 
 // clang-format off
@@ -40,6 +41,9 @@ static const struct option blk_option_table[] = {
 	{.name = "discard", .type = OPTION_CHOICE, .choices = "unmap|ignore", .initial = "unmap",
 	 .help = "may the guest free space",
 	 .offset = offsetof(struct blk_options, discard)},
+	{.name = "on-enospc", .type = OPTION_CHOICE, .choices = "report|stop", .initial = "report",
+	 .help = "host full: fail writes, or have them wait",
+	 .offset = offsetof(struct blk_options, on_enospc)},
 	{.name = "lock", .type = OPTION_CHOICE, .choices = "off|shared|exclusive|auto", .initial = "auto",
 	 .help = "auto: one writer or many readers",
 	 .offset = offsetof(struct blk_options, lock)},
@@ -156,9 +160,9 @@ static int blk_config_write(struct device *device, size_t offset, const u8 *data
 	if (offset != offsetof(struct virtio_blk_config, writeback) || len != 1)
 		return -EINVAL; // not logged: the guest may do so as often as it likes
 	if (!write_cache && blk->medium.fd >= 0)
-		error = sys_int(fdatasync(blk->medium.fd));
+		error = blk_error_flush_now(blk);
 	if (error)
-		return log_errno(error, "cannot flush the disk to turn its write cache off");
+		return error;
 	blk->write_cache = write_cache;
 	decide_sync_writes(blk);
 	return 0;
@@ -252,59 +256,6 @@ static void blk_started(struct device *device)
 	close_fd(&blk_of(device)->fence_fd);
 }
 
-static void blk_worker_free(struct blk_worker *blk_worker)
-{
-	sys_release(blk_worker->bounce_buffers, (size_t)BLK_BOUNCE_COUNT * BLK_BOUNCE_LEN);
-	free(blk_worker);
-}
-
-static int blk_worker_start(struct device *device, struct worker *worker)
-{
-	struct blk *blk = blk_of(device);
-	struct blk_worker *blk_worker = calloc(1, sizeof(*blk_worker));
-	int error;
-
-	if (!blk_worker)
-		return log_errno(-ENOMEM, "cannot start a worker");
-	*blk_worker = (struct blk_worker){
-		.blk = blk, .worker = worker, .nowait_reads = true, .nowait_writes = true};
-	list_init(&blk_worker->bounce_waiting);
-	blk_worker->bounce_buffers = sys_reserve((size_t)BLK_BOUNCE_COUNT * BLK_BOUNCE_LEN);
-	for (size_t i = 0; i < BLK_BOUNCE_COUNT; i++)
-		blk_worker->bounce_free[blk_worker->bounce_free_count++] =
-			blk_worker->bounce_buffers + i * BLK_BOUNCE_LEN;
-	error = blk_worker->bounce_buffers ? blk->engine->start(blk_worker)
-					   : log_errno(-ENOMEM, "cannot reserve bounce buffers");
-	if (error)
-		blk_worker_free(blk_worker);
-	else
-		worker->device_data = blk_worker;
-	return error;
-}
-
-static void blk_worker_stop(struct device *device, struct worker *worker)
-{
-	struct blk_worker *blk_worker = worker->device_data;
-
-	blk_of(device)->engine->stop(blk_worker);
-	blk_worker_free(blk_worker);
-}
-
-static void blk_process_queue(struct device *device, struct vring *vring)
-{
-	struct blk_worker *worker = vring_worker(vring)->device_data;
-	struct chain *chain;
-
-	while ((chain = vring_pop(vring)))
-		blk_request_start(worker, vring, chain);
-	blk_of(device)->engine->submit(worker);
-}
-
-static void blk_queue_stop(struct device *device, struct vring *vring)
-{
-	blk_of(device)->engine->drain(vring_worker(vring)->device_data, vring);
-}
-
 static const struct device_ops blk_ops = {
 	.type = VIRTIO_ID_BLOCK,
 	.queue_count = blk_queue_count,
@@ -346,10 +297,8 @@ static const struct syscall_rule *blk_rules(const struct device *device, size_t 
 	const struct blk *blk = device ? blk_of_const(device) : NULL;
 
 	*count = ARRAY_SIZE(blk_rule_table);
-	if (blk && blk->engine == &blk_engine_sync)
-		*count -= 1;
-	if (blk && blk->engine == &blk_engine_sync && blk->read_only)
-		*count = 2;
+	if (blk && !blk->device.kernel_threads)
+		*count = blk->read_only ? 2 : *count - 1;
 	return blk_rule_table;
 }
 
@@ -366,18 +315,14 @@ static int set_block_size(struct blk *blk, u64 wanted)
 	return 0;
 }
 
-// What is in memory is moved at once, so a ring would only cost.
-static int choose_engine(struct blk *blk, unsigned wanted)
+// What is in memory is moved at once, so a ring would only cost. Whether a ring can be had is seen where it is made: what root may
+// here, a worker may not.
+static void choose_engine(struct blk *blk, unsigned wanted)
 {
-	bool works = wanted != ENGINE_SYNC && blk->medium.fd >= 0 && blk_engine_uring_works();
+	bool ring = wanted == ENGINE_URING || (wanted == ENGINE_AUTO && !blk->medium.in_memory);
 
-	if (wanted == ENGINE_URING && blk->medium.fd >= 0 && !works)
-		return log_errno(-ENOSYS, "--engine uring: this host does not allow io_uring; use "
-					  "--engine auto");
-	blk->engine = works && (wanted == ENGINE_URING || !blk->medium.in_memory)
-			      ? &blk_engine_uring
-			      : &blk_engine_sync;
-	return 0;
+	blk->engine = ring && blk->medium.fd >= 0 ? &blk_engine_uring : &blk_engine_sync;
+	blk->engine_required = wanted == ENGINE_URING;
 }
 
 static int check_options(const struct blk_options *options)
@@ -402,8 +347,7 @@ static void set_range_limits(struct blk *blk, const struct blk_options *options)
 
 	blk->device.main_fd = medium->fd;
 	blk->lock_handover = options->lock_handover && medium->fd >= 0;
-	blk->device.kernel_threads = blk->engine == &blk_engine_uring;
-	blk->device.worker_fds = blk->engine->worker_fds;
+	blk->device.worker_fds = blk->engine->worker_fds + (blk->stop_when_full ? 1 : 0);
 	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
 		       (medium->can_punch || medium->fd < 0);
 	blk->max_zeroes_len = cheap ? BLK_ALLOCATED_ZEROES_LEN : BLK_WRITTEN_ZEROES_LEN;
@@ -425,10 +369,9 @@ static int set_up(struct blk *blk, const struct applet_arguments *arguments)
 	if (error)
 		return error;
 	error = set_block_size(blk, options->block_size);
-	if (!error)
-		error = choose_engine(blk, options->engine);
 	if (error)
 		medium_close(&blk->medium);
+	choose_engine(blk, options->engine);
 	return error;
 }
 
@@ -444,10 +387,12 @@ static int blk_open(const struct applet_arguments *arguments, struct device **de
 	if (!blk)
 		return log_errno(-ENOMEM, "cannot make a disk");
 	device_init(&blk->device, &blk_ops);
+	blk->path = options->path;
 	blk->serial = options->serial;
 	blk->read_only = options->read_only;
 	blk->num_queues = (unsigned)options->num_queues;
 	blk->queue_size = (unsigned)options->queue_size;
+	blk->stop_when_full = options->on_enospc == ON_ENOSPC_STOP;
 	blk->configured_write_cache = options->cache == CACHE_WRITEBACK;
 	blk->write_cache = blk->configured_write_cache;
 	error = set_up(blk, arguments);
@@ -457,9 +402,6 @@ static int blk_open(const struct applet_arguments *arguments, struct device **de
 		return error;
 	}
 	set_range_limits(blk, options);
-	log_info("%s: %llu bytes in blocks of %u%s, engine %s", options->path,
-		 (unsigned long long)blk->len, blk->block_size, blk->read_only ? ", read-only" : "",
-		 blk->engine->name);
 	*device = &blk->device;
 	return 0;
 }

@@ -25,7 +25,7 @@ static int sync_move(struct blk_request *request, const struct iovec *segments, 
 	if (request->type == VIRTIO_BLK_T_IN)
 		return medium_read(&blk->medium, segments, count, offset, 0);
 	return medium_write(&blk->medium, segments, count, offset,
-			    blk->sync_writes ? RWF_DSYNC : 0);
+			    blk_is_durable(request) ? RWF_DSYNC : 0);
 }
 
 static int sync_flush(struct blk_request *request)
@@ -43,10 +43,10 @@ static void sync_submit(struct blk_worker *worker)
 	(void)worker; // nothing is ever in progress
 }
 
-static void sync_drain(struct blk_worker *worker, const struct vring *vring)
+static void sync_wait(struct blk_worker *worker)
 {
 	(void)worker;
-	(void)vring;
+	assert(false); // for the same reason
 }
 
 const struct blk_engine blk_engine_sync = {
@@ -57,5 +57,5 @@ const struct blk_engine blk_engine_sync = {
 	.flush = sync_flush,
 	.allocate = sync_allocate,
 	.submit = sync_submit,
-	.drain = sync_drain,
+	.wait = sync_wait,
 };

@@ -2,6 +2,7 @@
 // The engine on io_uring: one ring for each worker, submissions and completions in batches. What the page cache
 // can do at once is done inline, without the ring.
 #include <liburing.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 #include "applets/blk/blk.h"
@@ -28,15 +29,31 @@ static struct uring *uring_of(const struct blk_request *request)
 	return request->worker->engine_data;
 }
 
+// The kernel takes a thread for what it cannot do at once; if it can make none (pids.max, RLIMIT_NPROC, no memory), it gives the
+// step back undone.
+static bool is_refused(int result)
+{
+	return result == -ECANCELED || result == -EAGAIN || result == -EINTR;
+}
+
+// Does what the ring has refused, and says once that this happens.
+static int do_refused(struct blk_request *request, int result)
+{
+	struct blk *blk = request->worker->blk;
+
+	if (!__atomic_exchange_n(&blk->ring_refused, true, __ATOMIC_RELAXED))
+		log_warning(
+			"the io_uring gets no kernel thread, so a worker does what takes one: %s",
+			strerror(-result));
+	return blk_request_step(request, &blk_engine_sync);
+}
+
 // Tells the request what has come of it.
 static void complete(struct blk_request *request, int result)
 {
-	bool moves = request->type == VIRTIO_BLK_T_IN || request->type == VIRTIO_BLK_T_OUT;
-
-	if (moves)
-		blk_transfer_done(request, result);
-	else
-		blk_request_done(request, result);
+	if (is_refused(result))
+		result = do_refused(request, result);
+	blk_request_done(request, result);
 }
 
 // With TASKRUN_FLAG the peek enters the kernel by itself if there is something to be had.
@@ -123,7 +140,7 @@ static int move_cached(const struct blk_request *request, const struct iovec *se
 	struct blk_worker *worker = request->worker;
 	const struct blk *blk = worker->blk;
 
-	if (blk->medium.direct || (request->type == VIRTIO_BLK_T_OUT && blk->sync_writes))
+	if (blk->medium.direct || blk_is_durable(request))
 		return -EAGAIN;
 	if (request->type == VIRTIO_BLK_T_IN)
 		return worker->nowait_reads ? move_nowait(request, segments, count, offset,
@@ -153,7 +170,7 @@ static int uring_move(struct blk_request *request, const struct iovec *segments,
 		io_uring_prep_readv2(sqe, FIXED_FILE, segments, count, offset, 0);
 	else
 		io_uring_prep_writev2(sqe, FIXED_FILE, segments, count, offset,
-				      request->worker->blk->sync_writes ? RWF_DSYNC : 0);
+				      blk_is_durable(request) ? RWF_DSYNC : 0);
 	return put_in_progress(sqe, request);
 }
 
@@ -189,16 +206,6 @@ static int open_ring(struct io_uring *ring, unsigned entries)
 	int error = io_uring_queue_init_params(entries, ring, &fast);
 
 	return error == -EINVAL ? io_uring_queue_init_params(entries, ring, &plain) : error;
-}
-
-bool blk_engine_uring_works(void)
-{
-	struct io_uring ring;
-
-	if (open_ring(&ring, 1))
-		return false;
-	io_uring_queue_exit(&ring);
-	return true;
 }
 
 // From here on the ring does these four things to the disk, or two if it is read-only, and nothing else to anything.
@@ -248,7 +255,7 @@ static int uring_start(struct blk_worker *worker)
 	int error;
 
 	if (!uring)
-		return log_errno(-ENOMEM, "cannot make an io_uring");
+		return -ENOMEM;
 	uring->watch.ready = completions_ready;
 	uring->worker = worker->worker;
 	deferred_init(&uring->submit_again, submit_again);
@@ -260,7 +267,7 @@ static int uring_start(struct blk_worker *worker)
 	}
 	if (error) {
 		free(uring);
-		return log_errno(error, "cannot make an io_uring; --engine sync does without");
+		return error;
 	}
 	worker->engine_data = uring;
 	device_own_fd(&worker->blk->device, uring->ring.ring_fd);
@@ -278,14 +285,12 @@ static void uring_stop(struct blk_worker *worker)
 	free(uring);
 }
 
-static void uring_drain(struct blk_worker *worker, const struct vring *vring)
+static void uring_wait(struct blk_worker *worker)
 {
 	struct uring *uring = worker->engine_data;
 
-	while (!vring_idle(vring)) {
-		io_uring_submit_and_wait(&uring->ring, 1);
-		reap(uring);
-	}
+	io_uring_submit_and_wait(&uring->ring, 1);
+	reap(uring);
 }
 
 const struct blk_engine blk_engine_uring = {
@@ -297,5 +302,5 @@ const struct blk_engine blk_engine_uring = {
 	.flush = uring_flush,
 	.allocate = uring_allocate,
 	.submit = uring_submit,
-	.drain = uring_drain,
+	.wait = uring_wait,
 };

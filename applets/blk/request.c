@@ -21,6 +21,8 @@ void blk_request_answer(struct blk_request *request, u8 status)
 
 	if (chain_writable_len(request->chain) == 0)
 		written++;
+	if (request->has_waited)
+		blk_full_answered(request, status == VIRTIO_BLK_S_OK);
 	*request->status = status;
 	vring_push(request->vring, request->chain, (u32)written);
 }
@@ -59,15 +61,25 @@ static void end(struct blk_request *request, int result)
 							    : VIRTIO_BLK_S_IOERR);
 }
 
+static void flush_done(struct blk_request *request, int result)
+{
+	if (result < 0)
+		blk_error_log(request, result);
+	end(request, blk_error_of_flush(request->worker->blk, result));
+}
+
 static void flush(struct blk_request *request)
 {
-	int result = 0;
+	int result = blk_error_of_flush(request->worker->blk, 0);
 
-	request->flushing = true;
-	if (request_blk(request)->medium.fd >= 0)
-		result = request_blk(request)->engine->flush(request);
-	if (result != -EINPROGRESS)
+	request->step = BLK_FLUSH;
+	if (result < 0 || request_blk(request)->medium.fd < 0) {
 		end(request, result);
+		return;
+	}
+	result = blk_request_step(request, request->worker->engine);
+	if (result != -EINPROGRESS)
+		flush_done(request, result);
 }
 
 static void get_id(struct blk_request *request)
@@ -80,32 +92,6 @@ static void get_id(struct blk_request *request)
 	blk_request_answer(request, VIRTIO_BLK_S_OK);
 }
 
-// The file system has no cheap way: writes zeroes, at most BLK_WRITTEN_ZEROES_LEN of them.
-static int write_zeroes(const struct blk *blk, u64 offset, u64 len)
-{
-	static _Alignas(65536) u8 zeroes[65536]; // never written: not a byte in the binary
-	struct iovec segments[16];
-
-	while (len > 0) {
-		unsigned count = 0;
-		u64 wanted = 0;
-
-		for (; count < ARRAY_SIZE(segments) && wanted < len; count++) {
-			size_t part = min_size(len - wanted, sizeof(zeroes));
-
-			segments[count] = (struct iovec){zeroes, part};
-			wanted += part;
-		}
-		int moved = medium_write(&blk->medium, segments, count, offset, 0);
-
-		if (moved <= 0)
-			return moved < 0 ? moved : -EIO;
-		offset += (u64)moved;
-		len -= (u64)moved;
-	}
-	return 0;
-}
-
 // How a range is handed to fallocate. 5.2.6.2: zeroes may only be made by deallocating if the driver allows it.
 static int allocation_mode(const struct blk *blk, u32 type, bool unmap)
 {
@@ -115,17 +101,46 @@ static int allocation_mode(const struct blk *blk, u32 type, bool unmap)
 	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
 
+// The next `moved` zeroes are written: 0 if none are left, else -EINPROGRESS.
+static int zeroes_written(struct blk_request *request, u64 moved)
+{
+	request->offset += moved;
+	request->moved -= moved;
+	if (request->moved > 0)
+		blk_zeroes_start(request);
+	return request->moved > 0 ? -EINPROGRESS : 0;
+}
+
+// What a range's step that ended with `result` leads to, as do_range answers: zeroes are written where they cannot be allocated.
+static int range_result(struct blk_request *request, int result)
+{
+	bool allocates = request->step == BLK_ALLOCATE;
+
+	if (result == -EINPROGRESS || (result == 0 && allocates))
+		return result;
+	if (result > 0)
+		return zeroes_written(request, (u64)result);
+	if (result == -EOPNOTSUPP && allocates && request->type == VIRTIO_BLK_T_WRITE_ZEROES)
+		return zeroes_written(request, 0);
+	if (blk_full_wait(request, result))
+		return -EINPROGRESS;
+	blk_error_log(request, result);
+	return result < 0 ? result : -EIO;
+}
+
 // 0: the range is done; -EINPROGRESS: blk_request_done follows; else -errno.
 static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap)
 {
 	const struct blk *blk = request_blk(request);
-	int mode = allocation_mode(blk, request->type, unmap);
 
+	request->step = BLK_ALLOCATE;
+	request->mode = allocation_mode(blk, request->type, unmap);
 	request->offset = offset;
 	request->moved = len;
 	vring_spend(request->vring, len / RANGE_DISCOUNT);
-	return len == 0 || blk->medium.fd < 0 ? 0
-					      : blk->engine->allocate(request, mode, offset, len);
+	if (len == 0 || blk->medium.fd < 0)
+		return 0;
+	return range_result(request, blk_request_step(request, request->worker->engine));
 }
 
 // As do_range, for the next segment of the request. 5.2.6.2 "Device Requirements: Device Operation"
@@ -147,25 +162,13 @@ static int next_range(struct blk_request *request)
 	return do_range(request, offset, len, le32_get(range.flags) != 0);
 }
 
-// What a range ended with, once zeroes are written where they could not be allocated.
-static int range_result(struct blk_request *request, int result)
-{
-	if (result == -EOPNOTSUPP && request->type == VIRTIO_BLK_T_WRITE_ZEROES && request->moved) {
-		vring_spend(request->vring, request->moved);
-		return write_zeroes(request_blk(request), request->offset, request->moved);
-	}
-	return result;
-}
-
 // Does the segments that are left, then answers.
 static void run_ranges(struct blk_request *request)
 {
 	int result = 0;
 
-	while (result == 0 && request->data->len > 0) {
-		request->moved = 0;
-		result = range_result(request, next_range(request));
-	}
+	while (result == 0 && request->data->len > 0)
+		result = next_range(request);
 	if (result == 0 && request_blk(request)->sync_writes)
 		flush(request);
 	else if (result != -EINPROGRESS)
@@ -188,14 +191,50 @@ static void start_ranges(struct blk_request *request)
 		run_ranges(request);
 }
 
+static void range_done(struct blk_request *request, int result)
+{
+	result = range_result(request, result);
+	if (result == 0)
+		run_ranges(request);
+	else if (result != -EINPROGRESS)
+		end(request, result);
+}
+
+int blk_request_step(struct blk_request *request, const struct blk_engine *engine)
+{
+	switch (request->step) {
+	case BLK_MOVE:
+		return blk_transfer_step(request, engine);
+	case BLK_ALLOCATE:
+		return engine->allocate(request, request->mode, request->offset, request->moved);
+	case BLK_ZERO:
+		return blk_zeroes_step(request, engine);
+	default:
+		return engine->flush(request);
+	}
+}
+
 void blk_request_done(struct blk_request *request, int result)
 {
-	if (!request->flushing)
-		result = range_result(request, result);
-	if (result == 0 && !request->flushing)
-		run_ranges(request);
+	if (request->step == BLK_MOVE)
+		blk_transfer_done(request, result);
+	else if (request->step == BLK_FLUSH)
+		flush_done(request, result);
 	else
-		end(request, result);
+		range_done(request, result);
+}
+
+void blk_request_again(struct blk_request *request)
+{
+	int result;
+
+	if (request->step == BLK_MOVE) {
+		blk_transfer_start(request);
+		return;
+	}
+	result = blk_request_step(request, request->worker->engine);
+	if (result != -EINPROGRESS)
+		blk_request_done(request, result);
 }
 
 static void dispatch(struct blk_request *request, u64 sector)
@@ -235,8 +274,9 @@ void blk_request_start(struct blk_worker *worker, struct vring *vring, struct ch
 	request->chain = chain;
 	request->status = status;
 	request->type = le32_get(header.type);
+	request->step = BLK_MOVE;
 	request->moved = 0;
-	request->flushing = false;
+	request->has_waited = false;
 	request->bounce = NULL;
 	request->bounced.iov_len = 0;
 	request->data = request->type == VIRTIO_BLK_T_IN ? &chain->writable : &chain->readable;

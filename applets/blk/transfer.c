@@ -18,26 +18,26 @@ static bool is_aligned(const struct blk_request *request)
 	return true;
 }
 
-static int move_bounced(struct blk_request *request)
+// What is written stays in the chain until it has moved: a buffer that is given back meanwhile can be filled again.
+static int move_bounced(struct blk_request *request, const struct blk_engine *engine)
 {
 	if (request->bounced.iov_len == 0) {
 		size_t len = min_size(request->data->len, BLK_BOUNCE_LEN);
 
 		request->bounced = (struct iovec){.iov_base = request->bounce, .iov_len = len};
 		if (request->type == VIRTIO_BLK_T_OUT &&
-		    chain_read(request->chain, request->bounce, len) < len)
+		    chain_peek(request->chain, request->bounce, len) < len)
 			return -EFAULT;
 	}
-	return request->worker->blk->engine->move(request, &request->bounced, 1, request->offset);
+	return engine->move(request, &request->bounced, 1, request->offset);
 }
 
-static int move(struct blk_request *request)
+int blk_transfer_step(struct blk_request *request, const struct blk_engine *engine)
 {
 	if (request->bounce)
-		return move_bounced(request);
-	return request->worker->blk->engine->move(request, request->data->segments,
-						  min_uint(request->data->count, IOV_MAX),
-						  request->offset);
+		return move_bounced(request, engine);
+	return engine->move(request, request->data->segments,
+			    min_uint(request->data->count, IOV_MAX), request->offset);
 }
 
 // Accounts for `len` bytes that have moved.
@@ -45,17 +45,17 @@ static void advance(struct blk_request *request, size_t len)
 {
 	request->offset += len;
 	request->moved += len;
-	if (!request->bounce) {
-		chain_skip(request->data, len);
-		return;
-	}
-	if (request->type == VIRTIO_BLK_T_IN)
+	if (request->bounce && request->type == VIRTIO_BLK_T_IN)
 		chain_write(request->chain, request->bounced.iov_base, len);
-	request->bounced.iov_base = (u8 *)request->bounced.iov_base + len;
-	request->bounced.iov_len -= len;
+	else
+		chain_skip(request->data, len);
+	if (request->bounce) {
+		request->bounced.iov_base = (u8 *)request->bounced.iov_base + len;
+		request->bounced.iov_len -= len;
+	}
 }
 
-static void end(struct blk_request *request, bool good);
+static void end(struct blk_request *request, int result);
 
 // Takes what a move answered; true if the next one is due.
 static bool absorb(struct blk_request *request, int result)
@@ -64,15 +64,15 @@ static bool absorb(struct blk_request *request, int result)
 		return false;
 	if (result > 0)
 		advance(request, (size_t)result);
-	if (result > 0 && (request->data->len > 0 || request->bounced.iov_len > 0))
+	if (result > 0 && request->data->len > 0)
 		return true;
-	end(request, result > 0);
+	end(request, result);
 	return false;
 }
 
 static void run(struct blk_request *request)
 {
-	while (absorb(request, move(request)))
+	while (absorb(request, blk_transfer_step(request, request->worker->engine)))
 		;
 }
 
@@ -110,11 +110,26 @@ static void give_bounce(struct blk_request *request)
 	start_waiting(worker);
 }
 
-static void end(struct blk_request *request, bool good)
+// A durable write is a flush too, and fails as one: the error may be that of other bytes, and is told to one caller alone.
+static bool is_good(const struct blk_request *request, int result)
 {
+	if (blk_is_durable(request) && (result > 0 || result == -EIO))
+		return blk_error_of_flush(request->worker->blk, result < 0 ? result : 0) == 0;
+	return result > 0;
+}
+
+// The last move answered `result`.
+static void end(struct blk_request *request, int result)
+{
+	bool waits = blk_full_wait(request, result);
+
+	if (result <= 0 && !waits)
+		blk_error_log(request, result);
 	if (request->bounce)
 		give_bounce(request);
-	blk_request_answer(request, good ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
+	if (!waits)
+		blk_request_answer(request,
+				   is_good(request, result) ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR);
 }
 
 void blk_transfer_start(struct blk_request *request)
@@ -134,8 +149,6 @@ void blk_transfer_start(struct blk_request *request)
 
 void blk_transfer_done(struct blk_request *request, int result)
 {
-	bool again = result == -EAGAIN || result == -EINTR;
-
-	if (again || absorb(request, result))
+	if (absorb(request, result))
 		run(request);
 }

@@ -113,7 +113,7 @@ unsigned try_ring(const struct server *server)
 	const struct blk_worker *worker = server->workers[0].device_data;
 	struct io_uring *ring = worker->engine_data; // the first member of the engine's own struct
 
-	assert(worker->blk->engine == &blk_engine_uring);
+	assert(worker->engine == &blk_engine_uring);
 	return try_opcodes(ring, worker->blk->read_only) + try_flags(ring) +
 	       try_registrations(ring);
 }

@@ -3,6 +3,7 @@
 #include "tests/unit/disk.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +48,16 @@ void unit_disk_open(struct unit_disk *disk, const char *const *words,
 	snprintf(disk->path, sizeof(disk->path), "%s",
 		 unit_server_listen(&disk->server, disk->device));
 	unit_disk_connect(disk, options);
+}
+
+bool unit_disk_has_uring(void)
+{
+	struct io_uring ring;
+	int error = io_uring_queue_init(1, &ring, 0);
+
+	if (!error)
+		io_uring_queue_exit(&ring);
+	return !error;
 }
 
 void unit_disk_close(struct unit_disk *disk)

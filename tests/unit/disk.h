@@ -28,6 +28,9 @@ void unit_disk_open(struct unit_disk *disk, const char *const *words,
 
 void unit_disk_connect(struct unit_disk *disk, const struct vm_options *options);
 
+// Whether this host lets us make an io_uring.
+bool unit_disk_has_uring(void);
+
 // Ends what is open.
 void unit_disk_close(struct unit_disk *disk);
 

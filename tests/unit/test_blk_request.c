@@ -37,7 +37,7 @@ static int use_uring(void **state)
 
 static void open_file(const char *extra)
 {
-	if (strcmp(engine, "uring") == 0 && !blk_engine_uring_works())
+	if (strcmp(engine, "uring") == 0 && !unit_disk_has_uring())
 		UNIT_SKIP("this host does not allow io_uring");
 	path = unit_file("disk", DISK_LEN);
 	UNIT_DISK_OPEN(&disk, NULL, "--path", path, "--engine", engine, "--serial", "serial-0001",

@@ -47,7 +47,7 @@ static int teardown(void **state)
 
 static void skip_without_engine(void)
 {
-	if (strcmp(engine, "uring") == 0 && !blk_engine_uring_works())
+	if (strcmp(engine, "uring") == 0 && !unit_disk_has_uring())
 		UNIT_SKIP("this host does not allow io_uring");
 }
 

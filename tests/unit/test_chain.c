@@ -108,6 +108,8 @@ TEST(reading_goes_on_across_segments_and_stops_at_the_end)
 	assert_int_equal(chain_readable_len(chain), 6);
 	assert_int_equal(chain_read(chain, text, 4), 4);
 	assert_string_equal(text, "cdef");
+	assert_int_equal(chain_peek(chain, text, sizeof(text)), 2);
+	assert_int_equal(chain_peek(chain, text, 1), 1);
 	assert_int_equal(chain_read(chain, text, sizeof(text)), 2);
 	assert_memory_equal(text, "gh", 2);
 	assert_int_equal(chain_readable_len(chain), 0);

@@ -39,6 +39,7 @@ static const struct call {
 	{"setrlimit", SYS_prlimit64, ANY, EPERM},
 	{"landlock", 444, ANY, ENOSYS},
 	{"io_uring", 425, ANY, ENOSYS},
+	{"large-rings", 425, 256, ENOMEM},
 	{"no_new_privs", SYS_prctl, PR_SET_NO_NEW_PRIVS, EINVAL},
 	{"bounding", SYS_prctl, PR_CAPBSET_DROP, EPERM},
 	{"seccomp", SYS_prctl, PR_SET_SECCOMP, EINVAL},
