@@ -14,7 +14,8 @@ enum {
 	BLK_BOUNCE_COUNT = 8,	     // bounce buffers of one worker
 	BLK_ALLOCATED_ZEROES_LEN =
 		256 << 20, // bytes of one write-zeroes segment that the file system allocates
-	BLK_WRITTEN_ZEROES_LEN = 4 << 20, // or that we write
+	BLK_WRITTEN_ZEROES_LEN = 4 << 20,   // or that we write
+	BLK_WAITED_DISCARD_LEN = 256 << 20, // of one discard segment that the worker waits for
 };
 
 struct blk_request;
@@ -51,6 +52,7 @@ struct blk {
 	bool read_only, discard;
 	bool lock_handover; // it is locked while it is active alone
 	bool lock_awaited;  // which has been said
+	u32 max_discard_sectors, discard_alignment_sectors;
 	u32 max_zeroes_len; // bytes of one write-zeroes segment
 	unsigned max_zeroes_segments;
 	bool configured_write_cache;
@@ -98,6 +100,13 @@ static inline const struct blk *blk_of_const(const struct device *device)
 {
 	return container_of(device, const struct blk, device);
 }
+
+// geometry.c: decides on the block size (0: the medium's) and the limits of ranges, once the medium is open. 0 or -EINVAL, logged.
+must_check int blk_set_geometry(struct blk *blk, u32 block_size, bool discard);
+// The bytes of whole blocks among `len`; says so if there are others.
+u64 blk_whole_blocks(const struct blk *blk, u64 len);
+u64 blk_features(const struct device *device);
+size_t blk_config(const struct device *device, u8 *space);
 
 // request.c: takes a chain and sees to it that it is answered.
 void blk_request_start(struct blk_worker *worker, struct vring *vring, struct chain *chain);

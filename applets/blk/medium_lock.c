@@ -46,9 +46,10 @@ int medium_lock_at_open(struct medium *medium, const struct medium_options *opti
 {
 	int error;
 
+	medium->locks = options->lock != MEDIUM_LOCK_OFF;
 	medium->lock_shared = options->lock == MEDIUM_LOCK_SHARED ||
-			      (options->lock != MEDIUM_LOCK_EXCLUSIVE && options->read_only);
-	if (options->lock == MEDIUM_LOCK_EXCLUSIVE && options->read_only)
+			      (options->lock != MEDIUM_LOCK_EXCLUSIVE && medium->read_only);
+	if (options->lock == MEDIUM_LOCK_EXCLUSIVE && medium->read_only)
 		return log_errno(-EINVAL,
 				 "--lock exclusive needs a disk that can be written; leave "
 				 "out --read-only");

@@ -115,8 +115,8 @@ static int allocation_mode(const struct blk *blk, u32 type, bool unmap)
 	return FALLOC_FL_KEEP_SIZE | (punch ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 }
 
-// 0: the range is done; -EINPROGRESS: blk_request_done follows; else -errno.
-static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap)
+// 0: the range, which is whole ones of the medium's blocks, is done; -EINPROGRESS: blk_request_done follows; else -errno.
+static int do_whole(struct blk_request *request, u64 offset, u64 len, bool unmap)
 {
 	const struct blk *blk = request_blk(request);
 	int mode = allocation_mode(blk, request->type, unmap);
@@ -124,8 +124,31 @@ static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap
 	request->offset = offset;
 	request->moved = len;
 	vring_spend(request->vring, len / RANGE_DISCOUNT);
-	return len == 0 || blk->medium.fd < 0 ? 0
-					      : blk->engine->allocate(request, mode, offset, len);
+	if (len == 0)
+		return 0;
+	if (request->type == VIRTIO_BLK_T_DISCARD && blk->medium.discards_by_ioctl)
+		return medium_discard(&blk->medium, offset, len);
+	return blk->engine->allocate(request, mode, offset, len);
+}
+
+// As do_whole, for a range that may begin and end within the medium's blocks: there zeroes are written, and nothing is discarded.
+static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap)
+{
+	const struct blk *blk = request_blk(request);
+	const u64 mask = blk->medium.range_align - 1, end = offset + len;
+	const u64 head_end = min_u64((offset + mask) & ~mask, end);
+	const u64 whole_end = head_end < end ? end & ~mask : end;
+	int error = 0;
+
+	if (blk->medium.fd < 0)
+		return 0;
+	if (request->type == VIRTIO_BLK_T_WRITE_ZEROES) {
+		vring_spend(request->vring, head_end - offset + end - whole_end);
+		error = write_zeroes(blk, offset, head_end - offset);
+		if (!error)
+			error = write_zeroes(blk, whole_end, end - whole_end);
+	}
+	return error ? error : do_whole(request, head_end, whole_end - head_end, unmap);
 }
 
 // As do_range, for the next segment of the request. 5.2.6.2 "Device Requirements: Device Operation"
@@ -142,7 +165,8 @@ static int next_range(struct blk_request *request)
 	if (le32_get(range.flags) & ~(u32)(discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
 		return -EOPNOTSUPP;
 	if (!range_is_valid(blk, le64_get(range.sector), len, &offset) ||
-	    (!discard && len > blk->max_zeroes_len))
+	    len > (discard ? (u64)blk->max_discard_sectors * VIRTIO_BLK_SECTOR_SIZE
+			   : blk->max_zeroes_len))
 		return -EINVAL;
 	return do_range(request, offset, len, le32_get(range.flags) != 0);
 }
