@@ -1,17 +1,18 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a disk is made of: block devices and file systems with limits of their own, images that are no disks, and fds that were
-# handed over.
+# What a disk is made of: block devices and file systems with limits of their own, images that are no disks, fds that were
+# handed over, and the other programs that have the image open.
 
 setup() {
 	# shellcheck source=tests/lib/lib.bash
 	. "$BATS_TEST_DIRNAME/lib/lib.bash"
 	set_up
-	loop='' partition='' memory=''
+	loop='' partition='' memory='' holder=''
 }
 
 teardown() {
+	[ -z "$holder" ] || kill -KILL "$holder" || true
 	tear_down
 	[ -z "$partition" ] || until_true delpart "$loop" 1
 	detach
@@ -223,4 +224,75 @@ serve_in_file_system() { # OPTION...
 	fails 3 'fd:9: no such file was handed to the process' "$bin" blk --socket "$socket" --path fd:9
 	fails 3 'fd:2: is for messages' "$bin" blk --socket "$socket" --path fd:2
 	fails 3 'fd:7: was not opened for reading' "$bin" blk --socket "$socket" --path fd:7 7>>"$image"
+}
+
+# ---- who else has it
+
+reads_by_qemu() { qemu-io -f raw -r -c 'read 0 512' "$image"; }
+copies_by_qemu() { qemu-img convert -f raw -O raw "$image" "$folder/copy"; }
+writes_by_qemu() { qemu-io -f raw -c 'write 0 512' "$image"; }
+
+@test "blk: --lock is respected by QEMU's tools" {
+	serve
+	for tool in reads_by_qemu copies_by_qemu writes_by_qemu; do
+		not $tool 2>"$folder/err"
+		grep -qi lock "$folder/err"
+	done
+	stop
+	serve --read-only
+	reads_by_qemu
+	copies_by_qemu
+	cmp "$folder/copy" "$image"
+	not writes_by_qemu
+	stop
+	serve --lock shared
+	until_true writes_by_qemu # the last one may hold its lock for a moment
+	reads_by_qemu
+	not copies_by_qemu
+	stop
+	serve --lock off
+	until_true writes_by_qemu
+	stop
+}
+
+# QEMU's tool has the image open until `release`.
+hold() { # QEMU-IO-OPTION...
+	mkfifo "$folder/commands"
+	qemu-io -f raw "$@" "$image" <"$folder/commands" >"$folder/held" 2>&1 3>&- &
+	holder=$!
+	exec {commands}>"$folder/commands"
+	echo 'read 0 512' >&"$commands"
+	until_true grep -q 'read 512/512' "$folder/held"
+}
+
+release() {
+	echo quit >&"$commands" # who was launched meanwhile has the pipe as well
+	exec {commands}>&-
+	wait "$holder"
+	holder=
+	rm "$folder/commands"
+}
+
+@test "blk: --lock respects QEMU's tools" {
+	in_use='in use by another process'
+	hold
+	fails 3 "$in_use" "$bin" blk --socket "$socket" --path "$image"
+	fails 3 "$in_use" "$bin" blk --socket "$socket" --path "$image" --read-only
+	serve --lock shared
+	stop
+	release
+	hold -r
+	fails 3 "$in_use" "$bin" blk --socket "$socket" --path "$image"
+	serve --read-only
+	reads_image
+	stop
+	# also when the lock is taken late
+	: >"$log"
+	serve --lock-handover
+	client id "$socket" 2>"$folder/err" 3>&- &
+	visitor=$!
+	until_true grep -q 'waits for the lock of the disk: another process has it' "$log"
+	release
+	wait $visitor
+	stop
 }

@@ -92,6 +92,8 @@ static const struct wish wishes[] = {
 	CALL(EVERY, "F_SETOWN", fcntl, RULE_LISTENER_FD, F_SETOWN, 1),
 	CALL(EVERY, "F_SETLK", fcntl, RULE_DEVICE_FD, F_SETLK, AT(memory)),
 	CALL(WORKER | KEEPER, "F_OFD_SETLK", fcntl, RULE_DEVICE_FD, F_OFD_SETLK, AT(memory)),
+	CALL(WORKER | KEEPER, "F_OFD_GETLK", fcntl, RULE_DEVICE_FD, F_OFD_GETLK, AT(memory)),
+	CALL(EVERY, "F_OFD_GETLK of another fd", fcntl, RULE_LISTENER_FD, F_OFD_GETLK, AT(memory)),
 	CALL(EVERY, "F_OFD_SETLKW", fcntl, RULE_DEVICE_FD, F_OFD_SETLKW, AT(memory)),
 	CALL(EVERY, "F_ADD_SEALS", fcntl, RULE_REPLACEMENT_FD, F_ADD_SEALS, F_SEAL_WRITE),
 	CALL(EVERY, "on another fd", accept4, RULE_REPLACEMENT_FD, 0, 0, 0),

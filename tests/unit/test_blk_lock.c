@@ -123,6 +123,84 @@ static int lock_elsewhere(const char *path, short type, off_t start, off_t len)
 	return error;
 }
 
+// Whether such a program finds nobody with a lock there.
+static bool sees_nothing(const char *path, off_t start)
+{
+	return lock_elsewhere(path, F_WRLCK, start, 1) == 0;
+}
+
+enum { USES = 100, DOES_NOT_SHARE = 200, TO_READ = 0, TO_WRITE = 1, TO_RESIZE = 3 };
+
+TEST(locks_tell_programs_of_qemu_what_is_done_and_what_is_borne)
+{
+	const char *path = unit_file("disk", 4096);
+
+	assert_int_equal(open_plain(path), 0);
+	assert_false(sees_nothing(path, USES + TO_READ) || sees_nothing(path, USES + TO_WRITE));
+	assert_false(sees_nothing(path, DOES_NOT_SHARE + TO_READ) ||
+		     sees_nothing(path, DOES_NOT_SHARE + TO_WRITE));
+	assert_int_equal(lock_elsewhere(path, F_RDLCK, 0, 0), -EAGAIN);
+	assert_int_equal(lock_elsewhere(path, F_RDLCK, USES, 1), 0);
+	medium_close(&medium);
+
+	assert_int_equal(open_with(path, true, MEDIUM_LOCK_AUTO), 0);
+	assert_false(sees_nothing(path, USES + TO_READ));
+	assert_true(sees_nothing(path, USES + TO_WRITE));
+	assert_true(sees_nothing(path, DOES_NOT_SHARE + TO_READ));
+	assert_false(sees_nothing(path, DOES_NOT_SHARE + TO_WRITE) ||
+		     sees_nothing(path, DOES_NOT_SHARE + TO_RESIZE));
+	assert_int_equal(lock_elsewhere(path, F_RDLCK, 0, 0), 0);
+	assert_int_equal(lock_elsewhere(path, F_WRLCK, 0, 0), -EAGAIN);
+	medium_close(&medium);
+
+	assert_int_equal(open_with(path, false, MEDIUM_LOCK_SHARED), 0);
+	assert_false(sees_nothing(path, USES + TO_WRITE));
+	assert_true(sees_nothing(path, DOES_NOT_SHARE + TO_WRITE));
+	medium_close(&medium);
+	assert_true(sees_nothing(path, 0) && sees_nothing(path, USES));
+}
+
+// What comes of locking the disk beside one who has locked these bytes.
+static int lock_beside(bool read_only, enum medium_lock lock, short type, off_t start, off_t len)
+{
+	const struct medium_options options = {.path = unit_file("disk", 4096),
+					       .read_only = read_only,
+					       .lock = lock,
+					       .lock_handover = true};
+	struct flock held = {.l_whence = SEEK_SET, .l_type = type, .l_start = start, .l_len = len};
+	int fd = open(options.path, O_RDWR | O_CLOEXEC), error;
+
+	assert_int_equal(medium_open(&medium, &options), 0);
+	assert_int_equal(fcntl(fd, F_OFD_SETLK, &held), 0);
+	error = medium_lock(&medium);
+	if (error)
+		assert_int_equal(fcntl(fd, F_OFD_SETLK, &(struct flock){.l_type = F_WRLCK}), 0);
+	medium_close(&medium);
+	close(fd);
+	return error;
+}
+
+TEST(locks_of_programs_of_qemu_and_of_whole_files_are_respected)
+{
+	const enum medium_lock automatic = MEDIUM_LOCK_AUTO, shared = MEDIUM_LOCK_SHARED;
+
+	// one that reads
+	assert_int_equal(lock_beside(true, automatic, F_RDLCK, USES, 1), 0);
+	assert_int_equal(lock_beside(false, automatic, F_RDLCK, USES, 1), -EAGAIN);
+	// one that writes
+	assert_int_equal(lock_beside(true, automatic, F_RDLCK, USES, 2), -EAGAIN);
+	assert_int_equal(lock_beside(true, shared, F_RDLCK, USES, 2), 0);
+	assert_int_equal(lock_beside(false, shared, F_RDLCK, USES, 2), 0);
+	// one that bears no writer, and one that bears no reader
+	assert_int_equal(lock_beside(true, automatic, F_RDLCK, DOES_NOT_SHARE + 1, 1), 0);
+	assert_int_equal(lock_beside(false, shared, F_RDLCK, DOES_NOT_SHARE + 1, 1), -EAGAIN);
+	assert_int_equal(lock_beside(true, shared, F_RDLCK, DOES_NOT_SHARE, 1), -EAGAIN);
+	// those that know of no bytes
+	assert_int_equal(lock_beside(true, automatic, F_RDLCK, 0, 0), 0);
+	assert_int_equal(lock_beside(false, automatic, F_RDLCK, 0, 0), -EAGAIN);
+	assert_int_equal(lock_beside(true, automatic, F_WRLCK, 0, 0), -EAGAIN);
+}
+
 TEST(lock_that_is_not_taken_is_not_given_back)
 {
 	const char *path = unit_file("disk", 4096);
@@ -146,6 +224,8 @@ int main(void)
 		LOCK_TEST(second_writer_is_refused_and_told_why),
 		LOCK_TEST(readers_share_and_keep_writers_out),
 		LOCK_TEST(locks_can_be_chosen),
+		LOCK_TEST(locks_tell_programs_of_qemu_what_is_done_and_what_is_borne),
+		LOCK_TEST(locks_of_programs_of_qemu_and_of_whole_files_are_respected),
 		LOCK_TEST(lock_that_is_not_taken_is_not_given_back),
 		LOCK_TEST(lock_that_is_handed_over_is_taken_and_given_back_by_whoever_needs_it),
 	};
