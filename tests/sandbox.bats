@@ -25,10 +25,13 @@ setup() {
 	. "$BATS_TEST_DIRNAME/lib/sandbox.bash"
 	golden=$root/tests/sandbox/golden/$(uname -m)
 	set_up_users
+	loop='' memory=''
 }
 
 teardown() {
 	tear_down_users
+	detach
+	rm -f "${memory:-}"
 }
 
 # ---- the system calls
@@ -88,6 +91,17 @@ expect_golden() { # FILE THREAD MOST
 	expect_golden control-postcopy control 15
 	diff <(LC_ALL=C comm -13 "$golden/control" "$golden/control-postcopy" | cut -d ' ' -f 1 | uniq) <(echo ioctl)
 	try_out arguments postcopy "blk --path $image --engine sync --postcopy=on"
+	not grep -v ' killed: ' "$folder/found"
+}
+
+@test "sandbox: a disk that can discard and nothing else takes one more call, for that" {
+	needs_root
+	[ -d "$golden" ] || [ -n "${UPDATE_GOLDEN:-}" ] || skip "there are no lists for $(uname -m) yet"
+	attach_without_zeroes
+	try_out calls discard "blk --path $loop --engine sync"
+	expect_golden blk-discard.worker worker 14
+	diff <(LC_ALL=C comm -13 "$golden/blk-sync.worker" "$golden/blk-discard.worker" | cut -d ' ' -f 1) <(echo ioctl)
+	try_out arguments discard "blk --path $loop --engine sync"
 	not grep -v ' killed: ' "$folder/found"
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The blk applet: a disk (VIRTIO 1.3, 5.2 "Block Device"). Options, features, configuration, and the operations.
+// The blk applet: a disk (VIRTIO 1.3, 5.2 "Block Device"). Options, what the driver can set, and the operations.
 #include "applets/blk/blk.h"
 
 #include <linux/falloc.h>
@@ -10,11 +10,9 @@
 #include "core/log.h"
 #include "core/sys.h"
 
-enum { MOST_SEGMENTS = 126 };
-
 struct blk_options {
 	const char *path, *serial;
-	bool read_only, direct, lock_handover;
+	bool read_only, direct, raw, lock_handover;
 	unsigned cache, discard, on_enospc, lock, engine;
 	u64 block_size, num_queues, queue_size;
 };
@@ -27,7 +25,7 @@ enum { ENGINE_AUTO, ENGINE_URING, ENGINE_SYNC };
 // clang-format off
 static const struct option blk_option_table[] = {
 	{.name = "path", .aliases = "blk-file,file", .letter = 'b', .type = OPTION_TEXT, .argument = "PATH",
-	 .help = "file, block device, memory:SIZE or null:SIZE",
+	 .help = "file, block device, fd:N, memory:SIZE or null:SIZE",
 	 .offset = offsetof(struct blk_options, path)},
 	{.name = "read-only", .letter = 'r', .type = OPTION_FLAG,
 	 .help = "the guest cannot write",
@@ -35,6 +33,9 @@ static const struct option blk_option_table[] = {
 	{.name = "direct", .type = OPTION_FLAG,
 	 .help = "bypass the host's page cache (O_DIRECT)",
 	 .offset = offsetof(struct blk_options, direct)},
+	{.name = "raw", .type = OPTION_FLAG,
+	 .help = "serve what looks like a qcow2 or other image as it is",
+	 .offset = offsetof(struct blk_options, raw)},
 	{.name = "cache", .type = OPTION_CHOICE, .choices = "writeback|writethrough", .initial = "writeback",
 	 .help = "when writes are durable",
 	 .offset = offsetof(struct blk_options, cache)},
@@ -81,21 +82,6 @@ static unsigned blk_queue_size(const struct device *device)
 	return blk_of_const(device)->queue_size;
 }
 
-static u64 blk_features(const struct device *device)
-{
-	const struct blk *blk = blk_of_const(device);
-	u64 features = BIT64(VIRTIO_BLK_F_SEG_MAX) | BIT64(VIRTIO_BLK_F_BLK_SIZE) |
-		       BIT64(VIRTIO_BLK_F_FLUSH) | BIT64(VIRTIO_BLK_F_TOPOLOGY) |
-		       BIT64(VIRTIO_BLK_F_CONFIG_WCE);
-
-	if (blk->num_queues > 1)
-		features |= BIT64(VIRTIO_BLK_F_MQ);
-	if (blk->read_only)
-		return features | BIT64(VIRTIO_BLK_F_RO);
-	features |= BIT64(VIRTIO_BLK_F_WRITE_ZEROES);
-	return blk->discard ? features | BIT64(VIRTIO_BLK_F_DISCARD) : features;
-}
-
 // 5.2.6.2: without FLUSH, or with the cache off, a write is durable when it is answered.
 static void decide_sync_writes(struct blk *blk)
 {
@@ -108,45 +94,6 @@ static void blk_negotiated(struct device *device, u64 features)
 
 	blk->features = features;
 	decide_sync_writes(blk);
-}
-
-// 5.2.4 "Device configuration layout"
-static size_t blk_config(const struct device *device, u8 *space)
-{
-	const struct blk *blk = blk_of_const(device);
-	const struct medium *medium = &blk->medium;
-	u32 alignment = medium->discard_granularity > blk->block_size ? medium->discard_granularity
-								      : blk->block_size;
-	u32 physical =
-		medium->physical_block > blk->block_size ? medium->physical_block : blk->block_size;
-	// 5.2.5.2 "Device Requirements: Device Initialization"
-	bool wce_without_flush = blk->features & BIT64(VIRTIO_BLK_F_CONFIG_WCE) &&
-				 !(blk->features & BIT64(VIRTIO_BLK_F_FLUSH));
-	u32 discard_sectors = UINT32_MAX & ~(alignment / VIRTIO_BLK_SECTOR_SIZE - 1);
-	struct virtio_blk_config config = {
-		.capacity = le64_of(blk->len >> VIRTIO_BLK_SECTOR_SHIFT),
-		.seg_max = le32_of(min_uint(MOST_SEGMENTS, blk->queue_size - 2)),
-		.blk_size = le32_of(blk->block_size),
-		.topology.physical_block_exp = (u8)__builtin_ctz(physical / blk->block_size),
-		.topology.min_io_size = le16_of((u16)(physical / blk->block_size)),
-		.topology.opt_io_size = le32_of(medium->optimal_io / blk->block_size),
-		.writeback = blk->write_cache && !wce_without_flush,
-		.num_queues = le16_of((u16)blk->num_queues),
-		.write_zeroes_may_unmap = blk->discard,
-	};
-
-	if (blk->discard) {
-		config.max_discard_sectors = le32_of(discard_sectors);
-		config.max_discard_seg = le32_of(BLK_MAX_RANGES);
-		config.discard_sector_alignment = le32_of(alignment >> VIRTIO_BLK_SECTOR_SHIFT);
-	}
-	if (!blk->read_only) {
-		config.max_write_zeroes_sectors =
-			le32_of(blk->max_zeroes_len >> VIRTIO_BLK_SECTOR_SHIFT);
-		config.max_write_zeroes_seg = le32_of(blk->max_zeroes_segments);
-	}
-	memcpy(space, &config, VIRTIO_BLK_CONFIG_LEN);
-	return VIRTIO_BLK_CONFIG_LEN;
 }
 
 // 5.2.5 "Device Initialization": only the "writeback" field can be written. What was written into the cache
@@ -219,6 +166,7 @@ static void blk_refresh(struct device *device)
 			  (unsigned long long)len);
 		return;
 	}
+	len = blk_whole_blocks(blk, len);
 	log_info("disk %s %llu bytes", len == blk->len ? "is still" : "is now",
 		 (unsigned long long)len);
 	if (len == blk->len)
@@ -279,6 +227,8 @@ static const struct device_ops blk_ops = {
 };
 
 static const struct syscall_rule blk_rule_table[] = {
+	RULE_IF(ioctl, "discards, on a device that has no other way",
+		ARGUMENT_INT_IS(0, RULE_DEVICE_FD), ARGUMENT_INT_IS(1, BLKDISCARD)),
 	RULE_IF(preadv2, "reads", ARGUMENT_INT_IS(0, RULE_DEVICE_FD)),
 	RULE_IF(fdatasync, "flushes", ARGUMENT_INT_IS(0, RULE_DEVICE_FD)),
 	RULE_IF(pwritev2, "writes", ARGUMENT_INT_IS(0, RULE_DEVICE_FD)),
@@ -291,28 +241,16 @@ static const struct syscall_rule blk_rule_table[] = {
 		ARGUMENT_INT_IS(0, RULE_OWN_FDS)),
 };
 
-// Without the ring, its call; in front of that, what only a disk that can be written needs.
+// In front what few disks need; at the end what the ring takes, and before that what only a disk that can be written needs.
 static const struct syscall_rule *blk_rules(const struct device *device, size_t *count)
 {
 	const struct blk *blk = device ? blk_of_const(device) : NULL;
+	size_t first = blk && !(blk->discard && blk->medium.discards_by_ioctl);
 
-	*count = ARRAY_SIZE(blk_rule_table);
+	*count = ARRAY_SIZE(blk_rule_table) - first;
 	if (blk && !blk->device.kernel_threads)
 		*count = blk->read_only ? 2 : *count - 1;
-	return blk_rule_table;
-}
-
-static int set_block_size(struct blk *blk, u64 wanted)
-{
-	blk->block_size = wanted == OPTION_UNSET ? blk->medium.logical_block : (u32)wanted;
-	if (!is_power_of_two(blk->block_size))
-		return log_errno(-EINVAL, "--block-size %u is not a power of two", blk->block_size);
-	if (blk->medium.direct && blk->block_size < blk->medium.logical_block)
-		return log_errno(-EINVAL,
-				 "--block-size %u: with --direct this disk needs at least %u",
-				 blk->block_size, blk->medium.logical_block);
-	blk->len = blk->medium.len & ~(u64)(blk->block_size - 1);
-	return 0;
+	return blk_rule_table + first;
 }
 
 // What is in memory is moved at once, so a ring would only cost. Whether a ring can be had is seen where it is made: what root may
@@ -340,39 +278,40 @@ static int check_options(const struct blk_options *options)
 	return 0;
 }
 
-static void set_range_limits(struct blk *blk, const struct blk_options *options)
-{
-	const struct medium *medium = &blk->medium;
-	bool cheap = medium->can_zero || medium->fd < 0;
-
-	blk->device.main_fd = medium->fd;
-	blk->lock_handover = options->lock_handover && medium->fd >= 0;
-	blk->device.worker_fds = blk->engine->worker_fds + (blk->stop_when_full ? 1 : 0);
-	blk->discard = options->discard == DISCARD_UNMAP && !blk->read_only &&
-		       (medium->can_punch || medium->fd < 0);
-	blk->max_zeroes_len = cheap ? BLK_ALLOCATED_ZEROES_LEN : BLK_WRITTEN_ZEROES_LEN;
-	blk->max_zeroes_segments = cheap ? BLK_MAX_RANGES : 1;
-}
-
 static int set_up(struct blk *blk, const struct applet_arguments *arguments)
 {
 	const struct blk_options *options = arguments->values;
 	const struct medium_options medium = {.path = options->path,
 					      .read_only = options->read_only,
 					      .direct = options->direct,
+					      .raw = options->raw,
 					      .lock = (enum medium_lock)options->lock,
 					      .lock_handover = options->lock_handover};
+	u32 block_size = options->block_size == OPTION_UNSET ? 0 : (u32)options->block_size;
 	int error = fence_pass(arguments->front_end, &blk->fence_fd);
 
 	if (!error)
 		error = medium_open(&blk->medium, &medium);
 	if (error)
 		return error;
-	error = set_block_size(blk, options->block_size);
+	blk->read_only = blk->medium.read_only;
+	error = blk_set_geometry(blk, block_size, options->discard == DISCARD_UNMAP);
 	if (error)
 		medium_close(&blk->medium);
 	choose_engine(blk, options->engine);
+	blk->lock_handover = options->lock_handover && blk->medium.fd >= 0;
+	blk->device.main_fd = blk->medium.fd;
+	blk->device.worker_fds = blk->engine->worker_fds + (blk->stop_when_full ? 1 : 0);
 	return error;
+}
+
+static unsigned blk_inherited_fds(const void *values, int *fds, unsigned most)
+{
+	const struct blk_options *options = values;
+
+	assert(most > 0);
+	*fds = options->path ? medium_fd_number(options->path) : -1;
+	return *fds >= 0 ? 1 : 0;
 }
 
 static int blk_open(const struct applet_arguments *arguments, struct device **device)
@@ -389,7 +328,6 @@ static int blk_open(const struct applet_arguments *arguments, struct device **de
 	device_init(&blk->device, &blk_ops);
 	blk->path = options->path;
 	blk->serial = options->serial;
-	blk->read_only = options->read_only;
 	blk->num_queues = (unsigned)options->num_queues;
 	blk->queue_size = (unsigned)options->queue_size;
 	blk->stop_when_full = options->on_enospc == ON_ENOSPC_STOP;
@@ -401,7 +339,6 @@ static int blk_open(const struct applet_arguments *arguments, struct device **de
 		free(blk);
 		return error;
 	}
-	set_range_limits(blk, options);
 	*device = &blk->device;
 	return 0;
 }
@@ -428,6 +365,7 @@ const struct applet blk_applet = {
 	.option_count = ARRAY_SIZE(blk_option_table),
 	.values_size = sizeof(struct blk_options),
 	.rules = blk_rules,
+	.inherited_fds = blk_inherited_fds,
 	.open = blk_open,
 	.close = blk_close,
 };

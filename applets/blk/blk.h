@@ -14,7 +14,8 @@ enum {
 	BLK_BOUNCE_COUNT = 8,	     // bounce buffers of one worker
 	BLK_ALLOCATED_ZEROES_LEN =
 		256 << 20, // bytes of one write-zeroes segment that the file system allocates
-	BLK_WRITTEN_ZEROES_LEN = 4 << 20, // or that we write
+	BLK_WRITTEN_ZEROES_LEN = 4 << 20,   // or that we write
+	BLK_WAITED_DISCARD_LEN = 256 << 20, // of one discard segment that the worker waits for
 };
 
 struct blk_request;
@@ -53,7 +54,8 @@ struct blk {
 	bool stop_when_full; // requests wait for room on the host
 	bool lock_handover;  // it is locked while it is active alone
 	bool lock_awaited;   // which has been said
-	u32 max_zeroes_len;  // bytes of one write-zeroes segment
+	u32 max_discard_sectors, discard_alignment_sectors;
+	u32 max_zeroes_len; // bytes of one write-zeroes segment
 	unsigned max_zeroes_segments;
 	bool configured_write_cache;
 	// what the driver may change, while no ring runs
@@ -122,6 +124,13 @@ static inline const struct blk *blk_of_const(const struct device *device)
 	return container_of(device, const struct blk, device);
 }
 
+// geometry.c: decides on the block size (0: the medium's) and the limits of ranges, once the medium is open. 0 or -EINVAL, logged.
+must_check int blk_set_geometry(struct blk *blk, u32 block_size, bool discard);
+// The bytes of whole blocks among `len`; says so if there are others.
+u64 blk_whole_blocks(const struct blk *blk, u64 len);
+u64 blk_features(const struct device *device);
+size_t blk_config(const struct device *device, u8 *space);
+
 // True if what the request does next must be durable when it has ended.
 static inline bool blk_is_durable(const struct blk_request *request)
 {
@@ -155,6 +164,8 @@ void blk_transfer_done(struct blk_request *request, int result);
 // zeroes.c: writes request->moved zeroes at request->offset in steps, one in each turn. blk_request_done follows each of them.
 void blk_zeroes_start(struct blk_request *request);
 int blk_zeroes_step(struct blk_request *request, const struct blk_engine *engine);
+// Writes zeroes at once: fewer than a block of the medium. 0 or -errno.
+must_check int blk_zeroes_write(const struct blk *blk, u64 offset, u64 len);
 // Takes the next step of the request whose turn it is. False if none writes zeroes.
 bool blk_zeroes_next(struct blk_worker *worker);
 void blk_zeroes_init(struct blk_worker *worker);

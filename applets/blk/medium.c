@@ -1,25 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opens the medium and finds out what it can do.
+// Opens the medium, reads and writes it, and finds its end.
 #include "applets/blk/medium.h"
 
 #include <fcntl.h>
-#include <linux/falloc.h>
-#include <linux/magic.h>
-#include <stdio.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
-#include <sys/vfs.h>
 
+#include "applets/blk/limits.h"
 #include "applets/options.h"
 #include "core/log.h"
 #include "core/process.h"
 #include "core/sys.h"
-
-enum { MIN_BLOCK = 512, MAX_BLOCK = 65536, PAGE = 4096 };
 
 static int open_memory(struct medium *medium, u64 len)
 {
@@ -45,81 +40,71 @@ static int open_embedded(struct medium *medium, const struct medium_options *opt
 		return log_errno(-EINVAL, "--path %s: needs a size, such as memory:512M or null:4G",
 				 options->path);
 	medium->in_memory = true;
+	medium->can_discard = medium->can_zero = !options->read_only;
 	error = memory ? open_memory(medium, medium->len) : 0;
 	return error ? error : 1;
 }
 
-static bool file_system_is_memory(int fd)
-{
-	struct statfs fs;
+// ---- fds that we were started with ----
 
-	return fstatfs(fd, &fs) == 0 && (fs.f_type == TMPFS_MAGIC || fs.f_type == RAMFS_MAGIC ||
-					 fs.f_type == HUGETLBFS_MAGIC);
+int medium_fd_number(const char *path)
+{
+	static const char *const names[] = {"fd:", "/dev/fd/", "/proc/self/fd/"};
+	const char *number = NULL;
+	unsigned long fd;
+	char *end;
+
+	if (strcmp(path, "/dev/stdin") == 0)
+		return STDIN_FILENO;
+	for (unsigned i = 0; i < ARRAY_SIZE(names) && !number; i++)
+		if (strncmp(path, names[i], strlen(names[i])) == 0)
+			number = path + strlen(names[i]);
+	if (!number || *number < '0' || *number > '9')
+		return -EINVAL;
+	fd = strtoul(number, &end, 10);
+	return *end || fd > INT_MAX ? -EINVAL : (int)fd;
 }
 
-static u32 block_size_or(u64 wanted, u32 otherwise)
+// Leaves nothing of the disk where programs expect their input.
+static int take_standard_input(void)
 {
-	return is_power_of_two(wanted) && wanted >= MIN_BLOCK && wanted <= MAX_BLOCK ? (u32)wanted
-										     : otherwise;
+	int fd = sys_int(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+	cleanup_fd int null_fd = sys_int(open("/dev/null", O_RDONLY | O_CLOEXEC));
+
+	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
+		close(STDIN_FILENO);
+	return fd;
 }
 
-// Direct I/O has rules of alignment, which are the same for the offset, the length and the address in memory.
-static u32 try_direct_block(int fd)
+static int adopt_fd(struct medium *medium, const struct medium_options *options, int number)
 {
-	static _Alignas(MAX_BLOCK) u8 block[MIN_BLOCK];
+	int flags = sys_int(fcntl(number, F_GETFL));
 
-	return pread(fd, block, MIN_BLOCK, MIN_BLOCK) < 0 && errno == EINVAL ? PAGE : MIN_BLOCK;
+	if (flags < 0)
+		return log_errno(flags, "--path %s: no such file was handed to the process",
+				 options->path);
+	if (number == STDOUT_FILENO || number == STDERR_FILENO)
+		return log_errno(-EINVAL, "--path %s: is for messages; use another number",
+				 options->path);
+	if (flags & O_PATH || (flags & O_ACCMODE) == O_WRONLY)
+		return log_errno(-EACCES, "--path %s: was not opened for reading", options->path);
+	medium->fd = number == STDIN_FILENO ? take_standard_input() : number;
+	if (medium->fd < 0)
+		return log_errno(medium->fd, "cannot use %s", options->path);
+	medium->read_only = options->read_only || (flags & O_ACCMODE) == O_RDONLY;
+	return sys_int(fcntl(medium->fd, F_SETFD, FD_CLOEXEC));
 }
 
-static void learn_file(struct medium *medium, const struct stat *file)
-{
-	medium->len = (u64)file->st_size;
-	medium->in_memory = file_system_is_memory(medium->fd);
-	medium->physical_block = block_size_or((u64)file->st_blksize, PAGE);
-	medium->discard_granularity = medium->physical_block;
-	medium->logical_block = MIN_BLOCK;
-}
+// ---- files and block devices ----
 
-// A number from the block device's queue folder in sysfs; 0 if it cannot be read.
-static u32 queue_limit(dev_t device, const char *name)
-{
-	char path[128], text[32] = "";
-	cleanup_fd int fd = -1;
-
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/%s", major(device), minor(device),
-		 name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
-		return 0;
-	return (u32)strtoul(text, NULL, 10);
-}
-
-static int learn_block_device(struct medium *medium, const struct stat *file)
-{
-	unsigned physical = 0, optimal = 0;
-	off_t end = lseek(medium->fd, 0, SEEK_END);
-	int logical = 0;
-
-	if (end < 0 || ioctl(medium->fd, BLKSSZGET, &logical) != 0 ||
-	    ioctl(medium->fd, BLKPBSZGET, &physical) != 0 ||
-	    ioctl(medium->fd, BLKIOOPT, &optimal) != 0)
-		return log_errno(-errno, "cannot read the size of the block device");
-	medium->len = (u64)end;
-	medium->logical_block = block_size_or((u64)logical, MIN_BLOCK);
-	medium->physical_block = block_size_or(physical, medium->logical_block);
-	medium->optimal_io = optimal;
-	medium->discard_granularity = queue_limit(file->st_rdev, "discard_granularity");
-	return 0;
-}
-
-static int open_file(struct medium *medium, const struct medium_options *options)
+static int open_path(struct medium *medium, const struct medium_options *options)
 {
 	// O_NONBLOCK while we do not know what it is: a FIFO would wait for its writer
-	int flags = O_CLOEXEC | O_NOCTTY | (options->read_only ? O_RDONLY : O_RDWR) |
+	int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (options->read_only ? O_RDONLY : O_RDWR) |
 		    (options->direct ? O_DIRECT : 0);
-	struct stat file;
 
-	medium->fd = sys_int(open(options->path, flags | O_NONBLOCK));
+	medium->read_only = options->read_only;
+	medium->fd = sys_int(open(options->path, flags));
 	if (medium->fd < 0)
 		return log_errno(medium->fd, "cannot open %s%s", options->path,
 				 medium->fd == -EACCES || medium->fd == -EROFS
@@ -127,65 +112,89 @@ static int open_file(struct medium *medium, const struct medium_options *options
 				 : medium->fd == -EINVAL && options->direct
 					 ? " with --direct, which its file system does not support"
 					 : "");
-	if (fstat(medium->fd, &file) != 0 || fcntl(medium->fd, F_SETFL, flags) != 0)
+	return 0;
+}
+
+// What an fd was opened with may not suit a disk: O_APPEND would let every write go to its end.
+static int set_flags(const struct medium *medium, const struct medium_options *options)
+{
+	int flags = sys_int(fcntl(medium->fd, F_GETFL));
+
+	if (flags >= 0)
+		flags = sys_int(fcntl(medium->fd, F_SETFL,
+				      (flags & ~(O_APPEND | O_NONBLOCK | O_DIRECT)) |
+					      (options->direct ? O_DIRECT : 0)));
+	return flags < 0
+		       ? log_errno(
+				 flags, "cannot use %s%s", options->path,
+				 flags == -EINVAL && options->direct
+					 ? " with --direct, which its file system does not support"
+				 : flags == -EPERM ? ", which can only be appended to"
+						   : "")
+		       : 0;
+}
+
+static int find_len(struct medium *medium, const struct medium_options *options)
+{
+	struct stat file;
+	off_t end;
+
+	if (fstat(medium->fd, &file) != 0)
 		return log_errno(-errno, "cannot look at %s", options->path);
 	if (!S_ISREG(file.st_mode) && !S_ISBLK(file.st_mode))
 		return log_errno(-EINVAL, "%s is neither a regular file nor a block device",
 				 options->path);
 	if (process_take_apart(medium->fd) != medium->fd)
 		return log_errno(-EIO, "cannot keep standard error off %s", options->path);
+	end = S_ISREG(file.st_mode) ? file.st_size : lseek(medium->fd, 0, SEEK_END);
+	if (end < 0)
+		return log_errno(-errno, "cannot find the size of %s", options->path);
+	medium->len = (u64)end;
+	return 0;
+}
+
+// The guest may have written what it looks like, but a guest that is shown another format's bytes may overwrite them.
+static int check_format(const struct medium *medium, const struct medium_options *options)
+{
+	const char *format = options->raw ? NULL : medium_format(medium);
+
+	if (!format)
+		return 0;
+	return log_errno(
+		-EINVAL,
+		"%s begins as a %s image does, of which a guest could make no sense: "
+		"convert it (qemu-img convert -O raw), or, if it is a disk whose guest has "
+		"written that, use --raw",
+		options->path, format);
+}
+
+static int open_file(struct medium *medium, const struct medium_options *options)
+{
+	int number = medium_fd_number(options->path);
+	int error = number >= 0 ? adopt_fd(medium, options, number) : open_path(medium, options);
+
 	medium->direct = options->direct;
-	if (S_ISREG(file.st_mode))
-		learn_file(medium, &file);
-	else if (learn_block_device(medium, &file))
-		return -EINVAL;
-	if (medium->direct)
-		medium->logical_block =
-			block_size_or(try_direct_block(medium->fd), medium->logical_block);
-	return medium_lock_at_open(medium, options);
-}
-
-// An allocation behind the end of a file changes nothing, but tells whether it can be done.
-static bool try_allocate(const struct medium *medium, int mode)
-{
-	return fallocate(medium->fd, mode | FALLOC_FL_KEEP_SIZE,
-			 (off_t)((medium->len + PAGE - 1) & ~(u64)(PAGE - 1)), PAGE) == 0;
-}
-
-// The same of zeroes, for which blocks are taken. Not every file system gives them back by a hole behind the end; to set the length
-// that the file has makes it do so.
-static bool try_zero_range(const struct medium *medium, const struct stat *before)
-{
-	bool can = try_allocate(medium, FALLOC_FL_ZERO_RANGE);
-	struct stat after;
-
-	if (can && fstat(medium->fd, &after) == 0 && after.st_blocks > before->st_blocks &&
-	    ftruncate(medium->fd, after.st_size) != 0)
-		log_debug("4 KiB stay allocated behind the end of the disk");
-	return can;
-}
-
-static void learn_allocation(struct medium *medium)
-{
-	struct stat file;
-
-	if (fstat(medium->fd, &file) != 0)
-		return;
-	if (S_ISBLK(file.st_mode)) {
-		// fallocate(2) on a block device: both are its command to write zeroes
-		medium->can_punch = queue_limit(file.st_rdev, "write_zeroes_max_bytes") > 0;
-		medium->can_zero = medium->can_punch;
-		return;
-	}
-	medium->can_punch = try_allocate(medium, FALLOC_FL_PUNCH_HOLE);
-	medium->can_zero = medium->in_memory ? medium->can_punch : try_zero_range(medium, &file);
+	if (!error)
+		error = find_len(medium, options);
+	if (!error)
+		error = set_flags(medium, options);
+	if (!error)
+		error = limits_learn(medium, options->sys ? options->sys : "/sys");
+	if (!error)
+		error = medium_lock_at_open(medium, options);
+	return error ? error : check_format(medium, options);
 }
 
 int medium_open(struct medium *medium, const struct medium_options *options)
 {
 	int error;
 
-	*medium = (struct medium){.fd = -1, .logical_block = MIN_BLOCK, .physical_block = PAGE};
+	*medium = (struct medium){.fd = -1,
+				  .read_only = options->read_only,
+				  .logical_block = LIMITS_MIN_BLOCK,
+				  .physical_block = LIMITS_PAGE,
+				  .memory_align = LIMITS_MIN_BLOCK,
+				  .range_align = LIMITS_MIN_BLOCK};
 	error = open_embedded(medium, options);
 	if (error == 0)
 		error = open_file(medium, options);
@@ -193,17 +202,13 @@ int medium_open(struct medium *medium, const struct medium_options *options)
 		medium_close(medium);
 		return error;
 	}
-	if (medium->len < MIN_BLOCK)
-		log_warning("%s holds no whole sector of %d bytes", options->path, MIN_BLOCK);
-	if (medium->fd >= 0 && !options->read_only)
-		learn_allocation(medium);
 	return 0;
 }
 
 void medium_close(struct medium *medium)
 {
-	// not left to close: an io_uring may hold the file for a moment longer
-	if (medium->fd >= 0)
+	// not left to close: an io_uring may hold the file for a moment longer, or who has handed it to us
+	if (medium->fd >= 0 && medium->locks)
 		medium_unlock(medium);
 	close_fd(&medium->fd);
 }
@@ -223,10 +228,17 @@ int medium_write(const struct medium *medium, const struct iovec *segments, unsi
 			       (long)(offset >> 32), flags));
 }
 
-// True if all of the block can be read, else false or -errno. A read may fall short for other reasons than the end.
-static int block_is_there(const struct medium *medium, u32 block, u64 index)
+int medium_discard(const struct medium *medium, u64 offset, u64 len)
 {
-	static _Alignas(MAX_BLOCK) u8 bytes[MAX_BLOCK];
+	const u64 range[2] = {offset, len};
+
+	return sys_int(ioctl(medium->fd, BLKDISCARD, range));
+}
+
+// How many bytes of the block can be read, or -errno. A read may fall short for other reasons than the end.
+static int bytes_there(const struct medium *medium, u32 block, u64 index)
+{
+	static _Alignas(LIMITS_MAX_BLOCK) u8 bytes[LIMITS_MAX_BLOCK];
 	u32 done = 0;
 	int got;
 
@@ -236,7 +248,7 @@ static int block_is_there(const struct medium *medium, u32 block, u64 index)
 		got = medium_read(medium, &segment, 1, index * block + done, 0);
 		done += got > 0 ? (u32)got : 0;
 	} while (got > 0 && done < block);
-	return got < 0 && done == 0 ? got : done == block;
+	return got < 0 && done == 0 ? got : (int)done;
 }
 
 // From the old end on in steps that grow, then by halves.
@@ -246,17 +258,19 @@ int medium_measure(const struct medium *medium, u32 block, u64 *len)
 	    gone = (u64)INT64_MAX / block; // all blocks below the one; none from the other on
 	bool some_there = false, some_gone = false;
 	u64 index = *len / block, step = 1;
+	u32 rest = 0; // of the first that is gone
 
 	for (; there < gone; step *= 2) {
-		int is_there = block_is_there(medium, block, index);
+		int got = bytes_there(medium, block, index);
 
-		if (is_there < 0)
-			return is_there;
-		if (is_there) {
+		if (got < 0)
+			return got;
+		if ((u32)got == block) {
 			there = index + 1;
 			some_there = true;
 		} else {
 			gone = index;
+			rest = (u32)got;
 			some_gone = true;
 		}
 		if (some_there && some_gone)
@@ -266,6 +280,6 @@ int medium_measure(const struct medium *medium, u32 block, u64 *len)
 		else
 			index = gone - min_u64(step, gone);
 	}
-	*len = there * block;
+	*len = there * block + rest;
 	return 0;
 }

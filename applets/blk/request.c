@@ -128,8 +128,8 @@ static int range_result(struct blk_request *request, int result)
 	return result < 0 ? result : -EIO;
 }
 
-// 0: the range is done; -EINPROGRESS: blk_request_done follows; else -errno.
-static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap)
+// 0: the range, which is whole ones of the medium's blocks, is done; -EINPROGRESS: blk_request_done follows; else -errno.
+static int do_whole(struct blk_request *request, u64 offset, u64 len, bool unmap)
 {
 	const struct blk *blk = request_blk(request);
 
@@ -138,9 +138,41 @@ static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap
 	request->offset = offset;
 	request->moved = len;
 	vring_spend(request->vring, len / RANGE_DISCOUNT);
-	if (len == 0 || blk->medium.fd < 0)
+	if (len == 0)
 		return 0;
 	return range_result(request, blk_request_step(request, request->worker->engine));
+}
+
+// A range of zeroes that begins and ends within the medium's blocks.
+static int zero_edges(struct blk_request *request, u64 offset, u64 head_len, u64 end, u64 tail_len)
+{
+	const struct blk *blk = request_blk(request);
+	int error = blk_zeroes_write(blk, offset, head_len);
+
+	vring_spend(request->vring, head_len + tail_len);
+	if (!error)
+		error = blk_zeroes_write(blk, end - tail_len, tail_len);
+	if (error)
+		blk_error_log(request, error);
+	return error;
+}
+
+// As do_whole, for a range that may begin and end within the medium's blocks: there zeroes are written, and nothing is discarded.
+static int do_range(struct blk_request *request, u64 offset, u64 len, bool unmap)
+{
+	const struct blk *blk = request_blk(request);
+	const u64 mask = blk->medium.range_align - 1, end = offset + len;
+	const u64 head_end = min_u64((offset + mask) & ~mask, end);
+	const u64 whole_end = head_end < end ? end & ~mask : end;
+	int error = 0;
+
+	if (blk->medium.fd < 0)
+		return 0;
+	request->step = BLK_ALLOCATE;
+	request->offset = offset;
+	if (request->type == VIRTIO_BLK_T_WRITE_ZEROES)
+		error = zero_edges(request, offset, head_end - offset, end, end - whole_end);
+	return error ? error : do_whole(request, head_end, whole_end - head_end, unmap);
 }
 
 // As do_range, for the next segment of the request. 5.2.6.2 "Device Requirements: Device Operation"
@@ -157,7 +189,8 @@ static int next_range(struct blk_request *request)
 	if (le32_get(range.flags) & ~(u32)(discard ? 0 : VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP))
 		return -EOPNOTSUPP;
 	if (!range_is_valid(blk, le64_get(range.sector), len, &offset) ||
-	    (!discard && len > blk->max_zeroes_len))
+	    len > (discard ? (u64)blk->max_discard_sectors * VIRTIO_BLK_SECTOR_SIZE
+			   : blk->max_zeroes_len))
 		return -EINVAL;
 	return do_range(request, offset, len, le32_get(range.flags) != 0);
 }
@@ -200,13 +233,22 @@ static void range_done(struct blk_request *request, int result)
 		end(request, result);
 }
 
+static int allocate(struct blk_request *request, const struct blk_engine *engine)
+{
+	const struct medium *medium = &request_blk(request)->medium;
+
+	if (request->type == VIRTIO_BLK_T_DISCARD && medium->discards_by_ioctl)
+		return medium_discard(medium, request->offset, request->moved);
+	return engine->allocate(request, request->mode, request->offset, request->moved);
+}
+
 int blk_request_step(struct blk_request *request, const struct blk_engine *engine)
 {
 	switch (request->step) {
 	case BLK_MOVE:
 		return blk_transfer_step(request, engine);
 	case BLK_ALLOCATE:
-		return engine->allocate(request, request->mode, request->offset, request->moved);
+		return allocate(request, engine);
 	case BLK_ZERO:
 		return blk_zeroes_step(request, engine);
 	default:

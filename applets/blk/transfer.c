@@ -7,12 +7,13 @@
 
 static bool is_aligned(const struct blk_request *request)
 {
-	uintptr_t mask = request->worker->blk->medium.logical_block - 1;
+	const struct medium *medium = &request->worker->blk->medium;
 
 	for (unsigned i = 0; i < request->data->count; i++) {
 		const struct iovec *segment = &request->data->segments[i];
 
-		if (((uintptr_t)segment->iov_base | segment->iov_len) & mask)
+		if ((uintptr_t)segment->iov_base % medium->memory_align ||
+		    segment->iov_len % medium->logical_block)
 			return false;
 	}
 	return true;

@@ -29,6 +29,21 @@ int blk_zeroes_step(struct blk_request *request, const struct blk_engine *engine
 	return engine->move(request, &request->bounced, 1, request->offset);
 }
 
+int blk_zeroes_write(const struct blk *blk, u64 offset, u64 len)
+{
+	assert(len <= ZEROES_LEN);
+	while (len > 0) {
+		const struct iovec segment = {zeroes, len};
+		int moved = medium_write(&blk->medium, &segment, 1, offset, 0);
+
+		if (moved <= 0)
+			return moved < 0 ? moved : -EIO;
+		offset += (u64)moved;
+		len -= (u64)moved;
+	}
+	return 0;
+}
+
 bool blk_zeroes_next(struct blk_worker *worker)
 {
 	if (list_empty(&worker->zeroing))

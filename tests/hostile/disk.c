@@ -341,6 +341,8 @@ static void b23(struct target *target)
 	guest_close(&guest);
 }
 
+static const char *const as_it_is[] = {"--raw", NULL};
+
 const struct input disk_inputs[] = {
 	{.id = "B13", .description = "ranges that overflow 32 or 64 bits", .run = b13},
 	{.id = "B14", .description = "ranges split over two buffers", .run = b14},
@@ -352,6 +354,7 @@ const struct input disk_inputs[] = {
 	{.id = "B21",
 	 .description = "an image that looks like another format",
 	 .run = b21,
+	 .options = as_it_is,
 	 .prepare = make_qcow2},
 	{.id = "B22", .description = "a thousand segments of one byte, many at once", .run = b22},
 	{.id = "B23",

@@ -187,3 +187,33 @@ value() { # KEY CLIENT-ARGUMENT...
 	shift
 	client "$@" | sed -n "s/^$key=//p"
 }
+
+# Sets `loop` to a device of FILE, or `refusal`.
+try_attach() { # FILE LOSETUP-OPTION...
+	refusal=$(losetup --find --show "${@:2}" "$1" 2>&1) || return
+	loop=$refusal
+}
+
+attach() { # FILE LOSETUP-OPTION...
+	[ "$(id -u)" = 0 ] || skip "only root can make a block device"
+	try_attach "$@" || skip "no loop device: $refusal"
+}
+
+# An io_uring may hold the device for a moment after its process has ended.
+detach() {
+	[ -z "${loop:-}" ] || until_true losetup -d "$loop"
+	loop=
+}
+
+# A loop device of an image in memory, which loses the command to write zeroes as soon as that is tried: all that it then has is
+# to discard, as dm-thin's devices and many virtual ones.
+attach_without_zeroes() {
+	[ "$(stat -f -c %T /dev/shm)" = tmpfs ] || skip "/dev/shm is not in memory"
+	memory=$(mktemp -p /dev/shm)
+	head -c 1M /dev/urandom >"$memory"
+	attach "$memory"
+	fallocate -z -l 4096 "$loop" 2>"$folder/err" || true
+	[ "$(cat "/sys/block/${loop#/dev/}/queue/write_zeroes_max_bytes")" = 0 ] || skip "this kernel's loop devices keep their zeroes"
+	head -c 1M /dev/urandom >"$loop"
+	sync "$loop"
+}

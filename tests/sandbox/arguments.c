@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -75,6 +76,9 @@ static const struct wish wishes[] = {
 	CALL(CONTROL, "the disk by the control thread", preadv2, RULE_DEVICE_FD, AT(&segment), 1, 0, 0, 0),
 	CALL(CONTROL, "the disk by the control thread", pwritev2, RULE_DEVICE_FD, AT(&segment), 1, 0, 0, 0),
 	CALL(EVERY, "another fd", fallocate, RULE_REPLACEMENT_FD, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE),
+	CALL(EVERY, "BLKDISCARD of another fd", ioctl, RULE_REPLACEMENT_FD, BLKDISCARD, AT(memory)),
+	CALL(EVERY, "BLKSECDISCARD", ioctl, RULE_DEVICE_FD, BLKSECDISCARD, AT(memory)),
+	CALL(EVERY, "BLKZEROOUT", ioctl, RULE_DEVICE_FD, BLKZEROOUT, AT(memory)),
 	CALL(EVERY, "that grows the disk", fallocate, RULE_DEVICE_FD, 0, 0, PAGE),
 	CALL(EVERY, "that takes out a range", fallocate, RULE_DEVICE_FD, FALLOC_FL_COLLAPSE_RANGE, 0, PAGE),
 	CALL(EVERY, "that inserts a range", fallocate, RULE_DEVICE_FD, FALLOC_FL_INSERT_RANGE, 0, PAGE),
@@ -88,6 +92,8 @@ static const struct wish wishes[] = {
 	CALL(EVERY, "F_SETOWN", fcntl, RULE_LISTENER_FD, F_SETOWN, 1),
 	CALL(EVERY, "F_SETLK", fcntl, RULE_DEVICE_FD, F_SETLK, AT(memory)),
 	CALL(WORKER | KEEPER, "F_OFD_SETLK", fcntl, RULE_DEVICE_FD, F_OFD_SETLK, AT(memory)),
+	CALL(WORKER | KEEPER, "F_OFD_GETLK", fcntl, RULE_DEVICE_FD, F_OFD_GETLK, AT(memory)),
+	CALL(EVERY, "F_OFD_GETLK of another fd", fcntl, RULE_LISTENER_FD, F_OFD_GETLK, AT(memory)),
 	CALL(EVERY, "F_OFD_SETLKW", fcntl, RULE_DEVICE_FD, F_OFD_SETLKW, AT(memory)),
 	CALL(EVERY, "F_ADD_SEALS", fcntl, RULE_REPLACEMENT_FD, F_ADD_SEALS, F_SEAL_WRITE),
 	CALL(EVERY, "on another fd", accept4, RULE_REPLACEMENT_FD, 0, 0, 0),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of applets/blk/blk.c: options, features and configuration.
+// Tests of applets/blk/blk.c and geometry.c: options, features and configuration.
 #include "tests/unit/disk.h"
 
 #include <string.h>
@@ -124,6 +124,51 @@ TEST(capacity_counts_whole_blocks_alone)
 	OPEN("--path", path, "--block-size", "4096");
 	assert_int_equal(unit_disk_config(&disk).capacity, 16);
 	assert_int_equal(unit_disk_config(&disk).blk_size, 4096);
+}
+
+TEST(what_is_not_served_is_told)
+{
+	static const struct {
+		u64 len;
+		const char *block_size, *said;
+	} cases[] = {
+		{10000, "512", "last 272 of the disk's 10000 bytes are not served"},
+		{10240, "4096", "last 2048 of the disk's 10240 bytes are not served"},
+		{100, "512", "last 100 of the disk's 100 bytes are not served"},
+		{0, "512", "the disk is empty"},
+		{8192, "4096", NULL},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		const char *path = unit_file("odd", cases[i].len), *said;
+
+		unit_capture(STDERR_FILENO);
+		OPEN("--path", path, "--block-size", cases[i].block_size);
+		said = unit_captured();
+		if (cases[i].said ? !strstr(said, cases[i].said) : !!strstr(said, "warning"))
+			fail_msg("case %u: %s", i, said);
+		unit_disk_close(&disk);
+	}
+}
+
+// 5.2.4: the longest discard is whole units of its alignment, and one that a worker waits for is not too long.
+TEST(discard_limits_are_the_mediums)
+{
+	struct vm_blk_config config;
+
+	OPEN("--path", "memory:1M");
+	for (unsigned i = 0; i < 3; i++) {
+		struct blk *mine = blk_of(disk.device);
+
+		mine->medium.discard_granularity = (const u32[]){0, 3 << 20, 1 << 30}[i];
+		mine->medium.discards_by_ioctl = true;
+		assert_int_equal(blk_set_geometry(mine, 4096, true), 0);
+		config = unit_disk_config(&disk);
+		assert_int_equal(config.discard_sector_alignment,
+				 ((const u32[]){4096, 3 << 20, 1 << 30})[i] / 512);
+		assert_int_equal(config.max_discard_sectors,
+				 ((const u32[]){256 << 20, 255 << 20, 1 << 30})[i] / 512);
+	}
 }
 
 TEST(configuration_is_honest_about_a_file)
@@ -359,6 +404,8 @@ int main(void)
 		BLK_TEST(ignored_discard_is_not_offered),
 		BLK_TEST(queues_are_as_many_and_as_long_as_asked),
 		BLK_TEST(capacity_counts_whole_blocks_alone),
+		BLK_TEST(what_is_not_served_is_told),
+		BLK_TEST(discard_limits_are_the_mediums),
 		BLK_TEST(configuration_is_honest_about_a_file),
 		BLK_TEST(writes_are_durable_at_once_exactly_when_they_must_be),
 		BLK_TEST(driver_turns_the_write_cache_off_and_on),

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests of applets/blk/medium.c and medium_lock.c.
+// Tests of applets/blk/medium.c and format.c.
 #include "tests/unit/unit.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include "applets/blk/medium.h"
 
@@ -107,7 +107,7 @@ TEST(read_only_medium_cannot_be_written)
 
 	assert_int_equal(open_with(path, true, false, MEDIUM_LOCK_AUTO), 0);
 	assert_int_equal(write_at("x", 1, 0), -EBADF);
-	assert_false(medium.can_punch);
+	assert_false(medium.can_discard);
 }
 
 TEST(memory_is_zero_and_keeps_what_is_written)
@@ -130,7 +130,7 @@ TEST(null_has_a_length_and_nothing_else)
 	assert_int_equal(open_plain("null:4T"), 0);
 	assert_int_equal(medium.fd, -1);
 	assert_true(medium.len == BIT64(42));
-	assert_false(medium.can_punch);
+	assert_true(medium.can_discard && medium.can_zero);
 }
 
 TEST(embedded_medium_without_a_good_size_is_refused)
@@ -141,13 +141,6 @@ TEST(embedded_medium_without_a_good_size_is_refused)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
 		assert_int_equal(open_plain(bad[i]), -EINVAL);
-}
-
-TEST(medium_without_a_whole_sector_is_opened_with_a_warning)
-{
-	unit_capture(STDERR_FILENO);
-	assert_int_equal(open_plain(unit_file("disk", 100)), 0);
-	assert_non_null(strstr(unit_captured(), "no whole sector"));
 }
 
 TEST(missing_file_is_told_by_its_name)
@@ -196,96 +189,170 @@ TEST(direct_medium_tells_what_its_transfers_must_be_aligned_to)
 	assert_int_equal(block[1], unit_byte(medium.logical_block + 1));
 }
 
-TEST(finding_out_what_a_file_can_do_changes_neither_length_nor_content)
+TEST(finding_out_what_a_file_can_do_changes_nothing_of_it)
 {
 	const char *path = unit_file("disk", 5000);
-	struct stat before, first;
+	struct statx before, after;
 	u8 bytes[5000];
+	int fd = open(path, O_RDWR | O_CLOEXEC);
 
-	assert_int_equal(stat(path, &before), 0);
-	assert_int_equal(open_plain(path), 0);
+	// blocks behind the end, which somebody wants there
+	if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 8192, 65536) != 0)
+		print_message("# no blocks behind the end here\n");
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &before), 0);
+	assert_int_equal(open_with(path, false, false, MEDIUM_LOCK_OFF), 0);
+	assert_int_equal(statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, &after), 0);
+	assert_int_equal(after.stx_size, 5000);
+	assert_int_equal(after.stx_blocks, before.stx_blocks);
+	assert_memory_equal(&after.stx_mtime, &before.stx_mtime, sizeof(after.stx_mtime));
+	assert_memory_equal(&after.stx_ctime, &before.stx_ctime, sizeof(after.stx_ctime));
 	assert_int_equal(read_at(bytes, sizeof(bytes), 0), sizeof(bytes));
 	for (u64 i = 0; i < sizeof(bytes); i++)
 		assert_int_equal(bytes[i], unit_byte(i));
-	assert_int_equal(fstat(medium.fd, &first), 0);
-	assert_int_equal(first.st_size, 5000);
-	assert_int_equal(first.st_blocks, before.st_blocks); // nor is more allocated
+	close(fd);
 }
 
-// ---- locks, against a process of its own
+// ---- images of other formats
 
-// What another process gets that opens the file so.
-static int open_elsewhere(const char *path, bool read_only, enum medium_lock lock)
+static void write_file(const char *path, const char *bytes, size_t len, off_t offset)
 {
-	int status = 0;
-	pid_t pid = fork();
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	if (pid == 0)
-		_exit(-open_with(path, read_only, false, lock));
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
-	return -WEXITSTATUS(status);
+	assert_int_equal(pwrite(fd, bytes, len, offset), len);
+	close(fd);
 }
 
-TEST(second_writer_is_refused_and_told_why)
+TEST(image_of_another_format_is_served_only_as_it_is)
 {
-	const char *path = unit_file("disk", 4096);
-	struct medium first;
-	int result;
+	static const struct {
+		const char *format, *magic;
+		off_t offset;
+	} images[] = {
+		{"qcow2", "QFI\xfb", 0},
+		{"qed", "QED", 0}, // and a zero
+		{"vmdk", "KDMV", 0},
+		{"vmdk", "COWD", 0},
+		{"vmdk", "# Disk DescriptorFile", 0},
+		{"vdi", "\x7f\x10\xda\xbe", 64},
+		{"vhdx", "vhdxfile", 0},
+		{"vhd", "conectix", 0},
+		{"parallels", "WithoutFreeSpace", 0},
+		{"parallels", "WithouFreSpacExt", 0},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(images); i++)
+		for (unsigned direct = 0; direct < 2; direct++) {
+			const char *path = unit_file("disk", 65536);
+			struct medium_options options = {.path = path, .direct = direct};
+
+			write_file(path, "\0\0\0\0", 4, 0);
+			write_file(path, images[i].magic, strlen(images[i].magic),
+				   images[i].offset);
+			unit_capture(STDERR_FILENO);
+			assert_int_equal(medium_open(&medium, &options), -EINVAL);
+			assert_non_null(strstr(unit_captured(), images[i].format));
+			options.raw = true;
+			assert_int_equal(medium_open(&medium, &options), 0);
+			medium_close(&medium);
+		}
+}
+
+TEST(what_only_resembles_another_format_is_a_disk)
+{
+	static const char *const near[] = {"QFI",	   "KDM",     "# Disk Descriptor",
+					   "LUKS\xba\xbe", "vhdxfil", "\x7f\x10\xda\xbe"};
+	const char *path = unit_file("disk", 3);
 
 	assert_int_equal(open_plain(path), 0);
-	first = medium;
-	unit_capture(STDERR_FILENO);
-	result = open_plain(path); // in the same process too
-	assert_non_null(strstr(unit_captured(), "in use"));
-	assert_int_equal(result, -EBUSY);
-	assert_int_equal(open_elsewhere(path, false, MEDIUM_LOCK_AUTO), -EBUSY);
-	assert_int_equal(open_elsewhere(path, true, MEDIUM_LOCK_AUTO), -EBUSY);
-	medium_close(&first);
-	assert_int_equal(open_elsewhere(path, false, MEDIUM_LOCK_AUTO), 0);
-}
-
-TEST(readers_share_and_keep_writers_out)
-{
-	const char *path = unit_file("disk", 4096);
-
-	assert_int_equal(open_with(path, true, false, MEDIUM_LOCK_AUTO), 0);
-	assert_int_equal(open_elsewhere(path, true, MEDIUM_LOCK_AUTO), 0);
-	assert_int_equal(open_elsewhere(path, false, MEDIUM_LOCK_AUTO), -EBUSY);
-}
-
-TEST(locks_can_be_chosen)
-{
-	const char *path = unit_file("disk", 4096);
-
-	assert_int_equal(open_with(path, false, false, MEDIUM_LOCK_SHARED), 0);
-	assert_int_equal(open_elsewhere(path, false, MEDIUM_LOCK_SHARED), 0);
-	assert_int_equal(open_elsewhere(path, false, MEDIUM_LOCK_EXCLUSIVE), -EBUSY);
-	assert_int_equal(open_elsewhere(path, false, MEDIUM_LOCK_OFF), 0);
 	medium_close(&medium);
-	assert_int_equal(open_with(path, true, false, MEDIUM_LOCK_EXCLUSIVE), -EINVAL);
+	for (unsigned i = 0; i < ARRAY_SIZE(near); i++) {
+		path = unit_file("disk", 65536);
+		write_file(path, near[i], strlen(near[i]), 0);
+		assert_int_equal(open_plain(path), 0);
+		medium_close(&medium);
+	}
 }
 
-TEST(lock_that_is_handed_over_is_taken_and_given_back_by_whoever_needs_it)
-{
-	const struct medium_options options = {
-		.path = unit_file("disk", 4096), .lock = MEDIUM_LOCK_AUTO, .lock_handover = true};
-	struct medium other;
+// ---- fds that the process was started with
 
-	assert_int_equal(medium_open(&medium, &options), 0);
-	assert_int_equal(medium_open(&other, &options), 0);
-	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(medium_lock(&medium), 0);
-		assert_int_equal(medium_lock(&medium), 0); // it has it already
-		assert_int_equal(medium_lock(&other), -EAGAIN);
-		assert_int_equal(open_elsewhere(options.path, false, MEDIUM_LOCK_AUTO), -EBUSY);
-		medium_unlock(&medium);
-		assert_int_equal(medium_lock(&other), 0);
-		assert_int_equal(medium_lock(&medium), -EAGAIN);
-		medium_unlock(&other);
-		assert_int_equal(open_elsewhere(options.path, false, MEDIUM_LOCK_AUTO), 0);
-	}
-	medium_close(&other);
+TEST(fd_is_known_by_each_of_its_names)
+{
+	static const char *const others[] = {"fd:",	    "fd:-1", "fd:3x", "fd:99999999999",
+					     "/dev/fd/",    "fd",    "3",     "/proc/self/fd",
+					     "/dev/stdout", "",	     "fd: 3"};
+
+	assert_int_equal(medium_fd_number("fd:3"), 3);
+	assert_int_equal(medium_fd_number("/dev/fd/17"), 17);
+	assert_int_equal(medium_fd_number("/proc/self/fd/0"), 0);
+	assert_int_equal(medium_fd_number("/dev/stdin"), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+		assert_int_equal(medium_fd_number(others[i]), -EINVAL);
+}
+
+static const char *name_of_fd(int fd)
+{
+	static char name[16];
+
+	snprintf(name, sizeof(name), "fd:%d", fd);
+	return name;
+}
+
+TEST(fd_is_used_as_it_was_opened_but_for_what_no_disk_can_have)
+{
+	const char *path = unit_file("disk", 65536);
+	char bytes[3];
+
+	assert_int_equal(open_plain(name_of_fd(open(path, O_RDWR | O_APPEND | O_NONBLOCK))), 0);
+	assert_false(medium.read_only);
+	assert_false(fcntl(medium.fd, F_GETFL) & (O_APPEND | O_NONBLOCK));
+	assert_true(fcntl(medium.fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(write_at("abc", 3, 100), 3);
+	assert_int_equal(read_at(bytes, 3, 100), 3);
+	assert_memory_equal(bytes, "abc", 3);
+	assert_int_equal(lseek(medium.fd, 0, SEEK_END), 65536);
+	medium_close(&medium);
+
+	assert_int_equal(open_plain(name_of_fd(open(path, O_RDONLY))), 0);
+	assert_true(medium.read_only && medium.lock_shared);
+	assert_false(medium.can_discard);
+	medium_close(&medium);
+
+	assert_int_equal(
+		open_with(name_of_fd(open(path, O_RDWR | O_DIRECT)), true, false, MEDIUM_LOCK_AUTO),
+		0);
+	assert_true(medium.read_only);
+	assert_false(fcntl(medium.fd, F_GETFL) & O_DIRECT);
+	medium_close(&medium);
+
+	assert_int_equal(open_with(name_of_fd(open(path, O_RDWR)), false, true, MEDIUM_LOCK_AUTO),
+			 0);
+	assert_true(fcntl(medium.fd, F_GETFL) & O_DIRECT);
+}
+
+static void refuse_fd(int fd, int error)
+{
+	unit_capture(STDERR_FILENO);
+	assert_int_equal(open_plain(name_of_fd(fd)), error);
+	assert_non_null(strstr(unit_captured(), name_of_fd(fd)));
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+TEST(fd_that_cannot_be_a_disk_is_refused)
+{
+	const char *path = unit_file("disk", 4096);
+	int ends[2];
+
+	refuse_fd(open(path, O_WRONLY), -EACCES);
+	refuse_fd(open(path, O_PATH), -EACCES);
+	refuse_fd(open("/", O_RDONLY), -EINVAL);
+	assert_int_equal(pipe(ends), 0);
+	refuse_fd(ends[0], -EINVAL);
+	close(ends[1]);
+	refuse_fd(1000000, -EBADF);
+	refuse_fd(STDOUT_FILENO, -EINVAL);
+	refuse_fd(STDERR_FILENO, -EINVAL);
 }
 
 // ---- the size
@@ -300,7 +367,7 @@ static void expect_size(u64 before, u32 block, u64 wanted)
 			 block, (unsigned long long)before, (unsigned long long)len);
 }
 
-TEST(size_is_found_in_whole_blocks_whatever_it_was_before)
+TEST(size_is_found_whatever_it_was_before)
 {
 	static const u64 sizes[] = {0,	  1,	 511,	512,	 513,
 				    8192, 65535, 65536, 1000000, UINT64_C(5) << 30};
@@ -312,8 +379,7 @@ TEST(size_is_found_in_whole_blocks_whatever_it_was_before)
 			assert_int_equal(truncate(path, (off_t)sizes[i]), 0);
 			for (unsigned j = 0; j < ARRAY_SIZE(sizes); j++)
 				for (u32 block = medium.logical_block; block <= 65536; block *= 2)
-					expect_size(sizes[j] / block * block, block,
-						    sizes[i] / block * block);
+					expect_size(sizes[j] / block * block, block, sizes[i]);
 		}
 		medium_close(&medium);
 	}
@@ -342,17 +408,17 @@ int main(void)
 		MEDIUM_TEST(memory_is_zero_and_keeps_what_is_written),
 		MEDIUM_TEST(null_has_a_length_and_nothing_else),
 		MEDIUM_TEST(embedded_medium_without_a_good_size_is_refused),
-		MEDIUM_TEST(medium_without_a_whole_sector_is_opened_with_a_warning),
 		MEDIUM_TEST(missing_file_is_told_by_its_name),
 		MEDIUM_TEST(what_is_no_disk_is_refused),
 		MEDIUM_TEST(fifo_that_nobody_writes_is_refused_and_not_waited_for),
 		MEDIUM_TEST(direct_medium_tells_what_its_transfers_must_be_aligned_to),
-		MEDIUM_TEST(finding_out_what_a_file_can_do_changes_neither_length_nor_content),
-		MEDIUM_TEST(second_writer_is_refused_and_told_why),
-		MEDIUM_TEST(readers_share_and_keep_writers_out),
-		MEDIUM_TEST(locks_can_be_chosen),
-		MEDIUM_TEST(lock_that_is_handed_over_is_taken_and_given_back_by_whoever_needs_it),
-		MEDIUM_TEST(size_is_found_in_whole_blocks_whatever_it_was_before),
+		MEDIUM_TEST(finding_out_what_a_file_can_do_changes_nothing_of_it),
+		MEDIUM_TEST(image_of_another_format_is_served_only_as_it_is),
+		MEDIUM_TEST(what_only_resembles_another_format_is_a_disk),
+		MEDIUM_TEST(fd_is_known_by_each_of_its_names),
+		MEDIUM_TEST(fd_is_used_as_it_was_opened_but_for_what_no_disk_can_have),
+		MEDIUM_TEST(fd_that_cannot_be_a_disk_is_refused),
+		MEDIUM_TEST(size_is_found_whatever_it_was_before),
 		MEDIUM_TEST(size_that_cannot_be_found_stays),
 	};
 
