@@ -163,18 +163,16 @@ maps() {
 	awk -v counted="$counted" '$0 ~ counted { print $2, $6, $7 }' "/proc/$backend_pid/maps" | sort
 }
 
+as_many_as_in() { # SAVED
+	[ "$(fds | wc -l)" = "$(wc -l <"$1.fds")" ] && [ "$(maps | wc -l)" = "$(wc -l <"$1.maps")" ]
+}
+
 # The back-end holds as many descriptors and mappings as it did when SAVED was taken.
 same_resources() { # SAVED
-	local tries=600
-	until [ "$(fds | wc -l)" = "$(wc -l <"$1.fds")" ] && [ "$(maps | wc -l)" = "$(wc -l <"$1.maps")" ]; do
-		tries=$((tries - 1))
-		if [ "$tries" = 0 ]; then
-			diff "$1.fds" <(fds) || true
-			diff "$1.maps" <(maps) || true
-			return 1
-		fi
-		sleep 0.05
-	done
+	until_true as_many_as_in "$1" && return
+	diff "$1.fds" <(fds) || true
+	diff "$1.maps" <(maps) || true
+	return 1
 }
 
 boot_and_kill() {

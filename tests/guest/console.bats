@@ -41,20 +41,12 @@ host() { # TARGET STEP...
 	timeout 300 "$guest_root/${B:-build}/tests/console-client" "$@" 3>&-
 }
 
-wait_until_listening() {
-	local tries=600
-	until listening "$socket"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return
-		sleep 0.05
-	done
-}
-
 serve() { # OPTION...
-	rm -f "$socket.log"
-	"$vhost_multi" console --socket "$socket" "$@" </dev/null >"$socket.log" 2>&1 3>&- &
-	backend_pid=$!
-	wait_until_listening
+	# shellcheck disable=SC2317 # start_backend calls it
+	backend_command() {
+		backend_command=("$vhost_multi" console --socket "$@")
+	}
+	start_backend "$socket" "$@"
 }
 
 # The guest in the background.
@@ -116,7 +108,7 @@ on_pty() {
 on_terminal() {
 	work_on_terminal 3>&- &
 	host_pid=$!
-	wait_until_listening
+	until_true listening "$socket"
 	"$@"
 	guest_is_well
 	touch "$socket.ended"

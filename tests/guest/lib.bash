@@ -14,6 +14,8 @@ backend_pid=
 backend_options=()
 # shellcheck source=tests/guest/in-guest/layout
 . "$guest_tests/in-guest/layout"
+# shellcheck source=tests/lib/wait.bash
+. "$guest_root/tests/lib/wait.bash"
 
 die() {
 	echo "${0##*/}: $*" >&2
@@ -38,37 +40,34 @@ backend_command() { # SOCKET IMAGE [ro]
 	[ "$mode" = rw ] || backend_command+=(--read-only)
 }
 
-listening() { # SOCKET
-	grep -q " 00010000 .* $1\$" /proc/net/unix
+accepting() { # SOCKET
+	exited "$backend_pid" && return
+	if [ "${BACKEND:-}" = qsd ]; then
+		listening "$1"
+	else
+		started "$backend_pid" "$1.log"
+	fi
 }
 
-# Returns when the back-end accepts; sets backend_pid. Its messages go to SOCKET.log.
+# Returns when the back-end's start is over; sets backend_pid. Its messages go to SOCKET.log.
 start_backend() { # SOCKET IMAGE [ro]
-	local socket=$1 tries=600
+	local socket=$1
 	backend_command "$@"
 	command -v "${backend_command[0]}" >/dev/null || wrong "no ${backend_command[0]}: build it first" || return
 	"${backend_command[@]}" </dev/null >"$socket.log" 2>&1 3>&- &
 	backend_pid=$!
-	until listening "$socket"; do
-		tries=$((tries - 1))
-		if [ "$tries" = 0 ] || ! kill -0 "$backend_pid" 2>/dev/null; then
-			sed 's/^/back-end: /' "$socket.log" >&2
-			return 1
-		fi
-		sleep 0.05
-	done
+	if ! until_true accepting "$socket" || exited "$backend_pid"; then
+		sed 's/^/back-end: /' "$socket.log" >&2
+		return 1
+	fi
 }
 
 # Ends the back-end by SIGTERM (SIGKILL after half a minute) and returns its exit status.
 stop_backend() {
-	local pid=$backend_pid tries=600 status=0
+	local pid=$backend_pid status=0
 	backend_pid=
 	kill -TERM "$pid" 2>/dev/null || true
-	while kill -0 "$pid" 2>/dev/null && [ "$tries" -gt 0 ]; do
-		tries=$((tries - 1))
-		sleep 0.05
-	done
-	kill -KILL "$pid" 2>/dev/null || true
+	until_true exited "$pid" || kill -KILL "$pid" 2>/dev/null || true
 	wait "$pid" || status=$?
 	return "$status"
 }
