@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034 # used by who sources this
 #
-# What the guest runners, the guest tests and the demo share: the back-end's life, a guest's verdict,
-# and checks of what a guest wrote.
+# What the guest runners, the guest tests and the demo share: the back-end's life, which QEMU and which rings, a guest's
+# verdict, and checks of what a guest wrote.
 #
 # BACKEND=qsd serves with qemu-storage-daemon instead, to tell whose fault a failure is;
 # VHOST_MULTI=build/san/vhost-multi takes another build than build/vhost-multi.
+# GUEST_QEMU=host, trixie or unstable: the host's QEMU or that of a Debian release (see fetch-qemu); or the path of one.
+# GUEST_RINGS=packed: with packed rings, which are used only if back-end and QEMU are told to.
 
 guest_tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest_root=$(cd "$guest_tests/../.." && pwd)
 guest_build=$guest_root/build/guest
 backend_pid=
-backend_options=()
 # shellcheck source=tests/guest/in-guest/layout
 . "$guest_tests/in-guest/layout"
 # shellcheck source=tests/lib/wait.bash
@@ -21,6 +22,26 @@ die() {
 	echo "${0##*/}: $*" >&2
 	exit 1
 }
+
+# The program that GUEST_QEMU names.
+guest_qemu() {
+	case ${GUEST_QEMU:-host} in
+	*/*) echo "$GUEST_QEMU" ;;
+	host) echo "qemu-system-$(uname -m)" ;;
+	*) echo "$guest_build/qemu-$GUEST_QEMU/qemu" ;;
+	esac
+}
+
+# Sets what back-end, QEMU and guest are told of their rings: backend_options, ring_properties, rings.
+use_rings() { # split | packed
+	rings=$1 ring_properties='' backend_options=()
+	case $rings in
+	split) ;;
+	packed) ring_properties=,packed=on backend_options=(--packed=on) ;;
+	*) die "GUEST_RINGS is split or packed, not $rings" ;;
+	esac
+}
+use_rings "${GUEST_RINGS:-split}"
 
 # Command line of the back-end serving IMAGE at SOCKET, as the array backend_command.
 backend_command() { # SOCKET IMAGE [ro]
@@ -80,6 +101,15 @@ guest_verdict() { # LOG
 	echo "guest: ${verdict:-no result; the last lines it printed:}" >&2
 	[ -n "$verdict" ] || tail -n 15 "$1" >&2
 	return 1
+}
+
+# Waits until the guest, which PID runs and which prints to LOG, says TEXT.
+await_guest() { # PID LOG TEXT
+	patience=150 until_true said_or_ended "$@" && grep -aqs "$3" "$2"
+}
+
+said_or_ended() { # PID LOG TEXT
+	grep -aqs "$3" "$2" || exited "$1"
 }
 
 # Words KEY=VALUE as kernel parameters for the guest's init.
