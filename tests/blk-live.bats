@@ -154,7 +154,7 @@ serve_two() { # OPTIONS OPTIONS
 	# shellcheck disable=SC2086 # words
 	launch "$bin" blk --socket "$folder/other" --path "$image" $1
 	other=$pid
-	until_true listening "$folder/other"
+	until_true accepting
 	log=$folder/log2
 	# shellcheck disable=SC2086 # words
 	serve $2

@@ -286,7 +286,7 @@ both() { # OPTIONS OPTIONS
 	# shellcheck disable=SC2086 # words
 	launch "$bin" blk --socket "$folder/first" --path "$image" $1
 	first=$pid
-	until_true listening "$folder/first"
+	until_true accepting
 	# shellcheck disable=SC2086 # words
 	launch "$bin" blk --socket "$socket" --path "$image" $2
 	until_true accepting

@@ -84,7 +84,7 @@ prints() { # PATTERN COMMAND...
 @test "cli: global options stand before the applet or behind it" {
 	fails 2 '--read-only: no such option' "$bin" --read-only blk
 	launch "$bin" --socket "$socket" --socket-mode 0640 blk --path "$image"
-	until_true listening "$socket"
+	until_true accepting
 	[ "$(stat -c %a "$socket")" = 640 ]
 	stop
 }

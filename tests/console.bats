@@ -30,7 +30,7 @@ serve_console() { # OPTION...
 	[ $# -gt 0 ] || set -- --port "type=unix,path=$console"
 	launch "$bin" console --socket "$socket" "$@"
 	until_true accepting
-	listening "$socket"
+	not exited "$pid"
 }
 
 guest() { timeout 60 "$programs/vu-console" "$@"; }
@@ -151,7 +151,7 @@ memory() {
 @test "stdio on pipes" {
 	"$bin" console --socket "$socket" --port type=stdio < <(echo typed; sleep 10) >"$folder/out" 2>>"$log" 3>&- &
 	pid=$!
-	until_true listening "$socket"
+	until_true accepting
 	echo printed | guest --bytes 6 "$socket" >"$folder/guest"
 	[ "$(cat "$folder/guest")" = typed ]
 	until_true grep -qx printed "$folder/out"
@@ -186,7 +186,7 @@ memory() {
 	exec 5>"$folder/out" 6< <(echo inherited)
 	launch "$bin" console --socket "$socket" --port type=fd,path=5,input=6
 	exec 5>&- 6<&-
-	until_true listening "$socket"
+	until_true accepting
 	[ "$(echo written | guest --bytes 10 "$socket")" = inherited ]
 	[ "$(cat "$folder/out")" = written ]
 	stop

@@ -303,7 +303,7 @@ client_as() { # UID GID COMMAND...
 		"--id=vm1 --start-time-us=123 --start-time-cpu-us=45 --parent-cpu-time-us=6"; do
 		# shellcheck disable=SC2086 # words
 		launch "$bin" $form blk --socket "$folder/plain" --path "$image"
-		until_true listening "$folder/plain"
+		until_true accepting
 		client config "$folder/plain"
 		stop
 	done

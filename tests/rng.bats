@@ -19,7 +19,7 @@ teardown() {
 
 serve_rng() { # OPTION...
 	launch "$bin" rng --socket "$socket" "$@"
-	until_true listening "$socket"
+	until_true accepting
 }
 
 # COUNT bytes through a ring of four entries, as QEMU's, LEN bytes a request.

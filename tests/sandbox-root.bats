@@ -41,8 +41,7 @@ make_chroot() {
 serves_in_chroot() { # COMMAND...
 	: >"$log"
 	launch "$@" /vhost-multi blk --socket "$inner" --path /image
-	until_true listening "$inner"
-	until_true exited_or_serving
+	until_true accepting
 	is_locked_in
 	socket=$chroot$inner
 	reads_image

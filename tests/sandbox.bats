@@ -591,6 +591,7 @@ take_memory_away() { # KIND
 		# shellcheck disable=SC2086 # several words
 		serve_by "$bin" blk $options --workers 2
 		reads_image
+		until_true all_gone
 		[ "$(id -u)" != 0 ] || fds=$(fd_count) maps=$(map_count)
 		"$root/build/tests/sandbox-fault" "$socket" "$1" "${FAULT_ROUNDS:-100}"
 		grep -q 'guest memory has gone' "$log"

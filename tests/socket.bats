@@ -35,7 +35,7 @@ end_helper() {
 			[[ $spelling != -s=* ]] || spelling="-s$socket"
 			# shellcheck disable=SC2086 # two words
 			launch "$bin" blk --path "$image" $spelling
-			until_true listening "$socket"
+			until_true accepting
 			reads_image
 			stop
 			[ ! -e "$socket" ]

@@ -36,13 +36,9 @@ serve_both() { # APPLET OPTION... -- OPTION-OF-THE-OTHER...
 	: >"$log"
 	launch "$bin" "$applet" --socket "$socket" "${options[@]}"
 	source_pid=$pid
-	until_true listening "$socket"
+	until_true accepting
 	launch "$bin" "$applet" --socket "$other" "$@"
-	until_true listening "$other"
-	until_true both_strict
-}
-
-both_strict() {
+	until_true accepting
 	[ "$(grep -c 'sandbox: strict$' "$log")" = 2 ]
 }
 

@@ -18,7 +18,7 @@ unit: $(UNIT:%=$B/san/%) $(TSAN_TESTS:%=$B/tsan/%) ## unit tests under ASan + UB
 bats: all $(PROGRAMS) $B/crash/vhost-multi ## tests of build/vhost-multi from outside
 	$Qscripts/run-bats $B/check/bats.tap $(wildcard tests/*.bats)
 
-guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux
+guest: all $(PROGRAMS) ## tests with real guests: QEMU, User Mode Linux; and with libblkio
 	$Qscripts/run-bats $B/check/guest.tap $(wildcard tests/guest/*.bats)
 
 programs: $(PROGRAMS) ## what the tests of the binary are driven with
@@ -28,6 +28,16 @@ MUTATE ?= $(wildcard core/*.c applets/blk/*.c)
 MUTATE_FLAGS ?= --count 200
 mutate: $(DEPS)/done ## do the tests notice single-line faults? MUTATE=FILES, MUTATE_FLAGS='--count 200 --seed 1'
 	$Qtests/mutate/mutate $(MUTATE_FLAGS) $(MUTATE)
+
+# All that is done with a QEMU, with each QEMU there is and both kinds of rings; guest-trixie-packed is one of them.
+GUEST_MATRIX := $(foreach q,host trixie unstable,guest-$q-split guest-$q-packed)
+
+guest-matrix: ## the tests of guests in QEMU with the host's, Debian 13's and Debian unstable's, split and packed rings
+	+$Qscripts/run-checks $B/check/guest-matrix $(GUEST_MATRIX)
+
+$(GUEST_MATRIX): guest-%: all $(PROGRAMS)
+	$QGUEST_QEMU=$(word 1,$(subst -, ,$*)) GUEST_RINGS=$(word 2,$(subst -, ,$*)) scripts/run-bats $B/check/guest-matrix/$@.tap \
+		$(filter-out $(addprefix tests/guest/,blkio.bats qemus.bats root.bats uml.bats),$(wildcard tests/guest/*.bats))
 
 migrate: all ## a guest that moves from QEMU to QEMU while it reads and writes; see tests/migrate/migrate.bats
 	$Qscripts/run-bats $B/check/migrate.tap tests/migrate/migrate.bats
@@ -121,4 +131,4 @@ $B/tidy/%.ok: $B/san/%.o %.c .clang-tidy
 	$Qmkdir -p $(@D) && clang-tidy --quiet $*.c -- $(CFLAGS_tests) -include generated/version.h 2> >(grep -v 'warnings\? generated' >&2)
 	$Qtouch $@
 
-.PHONY: check unit programs mutate migrate fuzz fuzz-short fuzz-coverage fuzz-merge bats guest bench bench-rng demo lint tidy
+.PHONY: check unit programs mutate migrate fuzz fuzz-short fuzz-coverage fuzz-merge bats guest guest-matrix $(GUEST_MATRIX) bench bench-rng demo lint tidy

@@ -5,62 +5,17 @@
 #
 # GUEST_REPEAT=N runs each test's guest N times; BACKEND=qsd serves with qemu-storage-daemon instead.
 
-setup_file() {
-	# shellcheck source=tests/guest/lib.bash
-	. "$BATS_TEST_DIRNAME/lib.bash"
-	"$guest_tests/prepare" qemu > >(sed 's/^/# /' >&3)
-	pattern made-by-the-host "$disk_mib" >"$BATS_FILE_TMPDIR/known"
-}
-
-setup() {
-	# shellcheck source=tests/guest/lib.bash
-	. "$BATS_TEST_DIRNAME/lib.bash"
-	image=$BATS_TEST_TMPDIR/disk.img
-	socket=$BATS_TEST_TMPDIR/socket
-	log=$BATS_TEST_TMPDIR/guest.log
-	pidfile=$BATS_TEST_TMPDIR/qemu.pid
-	known=$BATS_FILE_TMPDIR/known
-	known_md5=$(md5sum <"$known" | cut -d ' ' -f 1)
-}
-
-teardown() {
-	[ ! -e "$pidfile" ] || kill -KILL "$(cat "$pidfile")" || true
-	[ -z "$backend_pid" ] || stop_backend || true
-	cat "$socket.log" || true
-}
-
-serve() { # [ro]
-	cp "$known" "$image"
-	start_backend "$socket" "$image" "$@"
-}
-
-boot() { # DEVICE-PROPERTIES RUN-QEMU-ARGUMENT...
-	local properties=$1
-	shift
-	"$guest_tests/run-qemu" --disk "$socket$properties" --log "$log" run=blk known="$known_md5" \
-		sectors=$((disk_mib * 2048)) serial="$backend_serial" "$@" 3>&-
-}
-
-# One guest's whole work with CPUS, then the host's checks.
-work() { # CPUS DEVICE-PROPERTIES GUEST-ORDER...
-	local cpus=$1 properties=$2
-	shift 2
-	serve
-	boot "$properties" --smp "$cpus" text=qemu steps=show,known,fs,raw queues="$cpus" "$@"
-	stop_backend
-	check_files "$image" "$log" qemu
-	check_raw "$image" qemu "$cpus"
-	check_untouched "$image" "$known"
-}
+# shellcheck source=tests/guest/disk.bash
+. "$BATS_TEST_DIRNAME/disk.bash"
 
 @test "guest: one queue with indirect descriptors and event index" {
-	repeat work 1 ,packed=off has=9,28,29,32 lacks=34
+	repeat work 1 "" has=9,28,29,32
 }
 
 @test "guest: packed rings" {
-	backend_options=(--packed=on)
-	repeat work 1 ,packed=on has=28,29,32,34
-	repeat work 4 ,packed=on,event_idx=off has=34 lacks=29
+	use_rings packed
+	repeat work 1 "" has=28,29,32
+	repeat work 4 ,event_idx=off lacks=29
 }
 
 @test "guest: four queues, all of them used" {
@@ -73,6 +28,11 @@ work() { # CPUS DEVICE-PROPERTIES GUEST-ORDER...
 
 @test "guest: four queues without event index" {
 	repeat work 4 ,event_idx=off has=12,28 lacks=29
+}
+
+@test "guest: the back-end is killed three times, and another one goes on with what was in flight" {
+	[ "${BACKEND:-}" != qsd ] || skip "qemu-storage-daemon tracks nothing in flight"
+	repeat work_through_kills 2
 }
 
 @test "guest: neither indirect descriptors nor event index" {
@@ -128,7 +88,7 @@ resize() { # MIB
 	rm -f "$log"
 	boot "" --smp 2 text=qemu steps=show,resize,known,raw resized="$1" known="$(resized_md5 "$1")" &
 	guest=$!
-	timeout 60 sh -c "until grep -aq ', waiting for $1' '$log' 2>/dev/null; do sleep 0.1; done"
+	await_guest "$guest" "$log" ", waiting for $1"
 	truncate -s "$1M" "$image"
 	kill -HUP "$backend_pid"
 	wait "$guest"
@@ -163,18 +123,16 @@ maps() {
 	awk -v counted="$counted" '$0 ~ counted { print $2, $6, $7 }' "/proc/$backend_pid/maps" | sort
 }
 
+as_many_as_in() { # SAVED
+	[ "$(fds | wc -l)" = "$(wc -l <"$1.fds")" ] && [ "$(maps | wc -l)" = "$(wc -l <"$1.maps")" ]
+}
+
 # The back-end holds as many descriptors and mappings as it did when SAVED was taken.
 same_resources() { # SAVED
-	local tries=600
-	until [ "$(fds | wc -l)" = "$(wc -l <"$1.fds")" ] && [ "$(maps | wc -l)" = "$(wc -l <"$1.maps")" ]; do
-		tries=$((tries - 1))
-		if [ "$tries" = 0 ]; then
-			diff "$1.fds" <(fds) || true
-			diff "$1.maps" <(maps) || true
-			return 1
-		fi
-		sleep 0.05
-	done
+	until_true as_many_as_in "$1" && return
+	diff "$1.fds" <(fds) || true
+	diff "$1.maps" <(maps) || true
+	return 1
 }
 
 boot_and_kill() {
@@ -182,7 +140,7 @@ boot_and_kill() {
 	rm -f "$log" "$pidfile"
 	boot "" --smp 2 --pidfile "$pidfile" text=busy steps=known,busy >/dev/null 2>&1 &
 	runner=$!
-	timeout 150 sh -c "until grep -aq ': busy' '$log' 2>/dev/null; do sleep 0.1; done"
+	await_guest "$runner" "$log" ': busy'
 	kill -KILL "$(cat "$pidfile")"
 	rm "$pidfile"
 	! wait "$runner"

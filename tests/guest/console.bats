@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Somebody at the host works in the shell of a real guest, on its console: through a unix socket, a pty and the
-# terminal, with User Mode Linux and with a QEMU that knows vhost-user-test-device.
+# terminal, with User Mode Linux and with a QEMU that knows vhost-user-test-device, its front-end for devices that it has no
+# class for: 10.2 or newer.
 #
-# GUEST_REPEAT=N runs each test's guest N times; GUEST_QEMU=PATH takes this QEMU (10.2 or newer).
+# GUEST_REPEAT=N runs each test's guest N times.
 # shellcheck disable=SC2016 # what is sent is for the guest's shell
 
 setup_file() {
 	# shellcheck source=tests/guest/lib.bash
 	. "$BATS_TEST_DIRNAME/lib.bash"
+	export GUEST_QEMU=${GUEST_QEMU:-unstable}
 	"$guest_tests/prepare" qemu > >(sed 's/^/# /' >&3)
-	[ -n "${GUEST_QEMU:-}" ] || "$guest_tests/fetch-qemu" > >(sed 's/^/# /' >&3)
 	[ "$(uname -m)" != x86_64 ] || "$guest_tests/prepare" uml > >(sed 's/^/# /' >&3)
 	# all bytes but Ctrl-], which the terminal takes for itself
 	tr '\035' x </dev/urandom | head -c 1048576 >"$BATS_FILE_TMPDIR/random"
@@ -24,9 +25,10 @@ setup() {
 	socket=$BATS_TEST_TMPDIR/socket
 	log=$BATS_TEST_TMPDIR/guest.log
 	random=$BATS_FILE_TMPDIR/random
-	export GUEST_QEMU=${GUEST_QEMU:-$guest_build/qemu-new/qemu}
 	guest_pid=
 	host_pid=
+	# User Mode Linux takes packed rings where they are offered, but begins them as if they were split ones.
+	[[ $BATS_TEST_DESCRIPTION != "User Mode Linux"* ]] || use_rings split
 }
 
 teardown() {
@@ -41,20 +43,12 @@ host() { # TARGET STEP...
 	timeout 300 "$guest_root/${B:-build}/tests/console-client" "$@" 3>&-
 }
 
-wait_until_listening() {
-	local tries=600
-	until listening "$socket"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return
-		sleep 0.05
-	done
-}
-
 serve() { # OPTION...
-	rm -f "$socket.log"
-	"$vhost_multi" console --socket "$socket" "$@" </dev/null >"$socket.log" 2>&1 3>&- &
-	backend_pid=$!
-	wait_until_listening
+	# shellcheck disable=SC2317 # start_backend calls it
+	backend_command() {
+		backend_command=("$vhost_multi" console --socket "$@" ${backend_options:+"${backend_options[@]}"})
+	}
+	start_backend "$socket" "$@"
 }
 
 # The guest in the background.
@@ -67,8 +61,10 @@ uml() { # KEY=VALUE...
 qemu() { # QUEUES KEY=VALUE...
 	local queues=$1
 	shift
-	"$guest_tests/run-qemu" --log "$log" run=console "$@" -- -chardev "socket,id=console0,path=$socket" \
-		-device "vhost-user-test-device-pci,chardev=console0,virtio-id=3,num_vqs=$queues,config_size=12" \
+	[[ $("$(guest_qemu)" -device vhost-user-test-device-pci,help 2>&1) == *num_vqs* ]] ||
+		skip "$("$(guest_qemu)" --version | head -n 1) has no vhost-user-test-device"
+	"$guest_tests/run-qemu" --log "$log" run=console rings="$rings" "$@" -- -chardev "socket,id=console0,path=$socket" \
+		-device "vhost-user-test-device-pci,chardev=console0,virtio-id=3,num_vqs=$queues,config_size=12$ring_properties" \
 		>"$log.all" 2>&1 3>&- &
 	guest_pid=$!
 }
@@ -116,7 +112,7 @@ on_pty() {
 on_terminal() {
 	work_on_terminal 3>&- &
 	host_pid=$!
-	wait_until_listening
+	until_true listening "$socket"
 	"$@"
 	guest_is_well
 	touch "$socket.ended"
@@ -125,7 +121,7 @@ on_terminal() {
 }
 
 work_on_terminal() {
-	work "run:80x24:exec '$vhost_multi' console --socket '$socket' 2>'$socket.log'" \
+	work "run:80x24:exec '$vhost_multi' console --socket '$socket' ${backend_options[*]} 2>'$socket.log'" \
 		'send:stty size\n' 'expect:24 80' resize:101x41 \
 		'send:until stty size | grep ^41; do sleep 0.1; done\n' 'expect:41 101' 'expect:joe@guest# ' \
 		'send:bye\n' "await:$socket.ended" 'send:\^q' exit:0 mode:cooked

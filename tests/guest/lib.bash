@@ -1,24 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034 # used by who sources this
 #
-# What the guest runners, the guest tests and the demo share: the back-end's life, a guest's verdict,
-# and checks of what a guest wrote.
+# What the guest runners, the guest tests and the demo share: the back-end's life, which QEMU and which rings, a guest's
+# verdict, and checks of what a guest wrote.
 #
 # BACKEND=qsd serves with qemu-storage-daemon instead, to tell whose fault a failure is;
 # VHOST_MULTI=build/san/vhost-multi takes another build than build/vhost-multi.
+# GUEST_QEMU=host, trixie or unstable: the host's QEMU or that of a Debian release (see fetch-qemu); or the path of one.
+# GUEST_RINGS=packed: with packed rings, which are used only if back-end and QEMU are told to.
 
 guest_tests=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 guest_root=$(cd "$guest_tests/../.." && pwd)
 guest_build=$guest_root/build/guest
 backend_pid=
-backend_options=()
 # shellcheck source=tests/guest/in-guest/layout
 . "$guest_tests/in-guest/layout"
+# shellcheck source=tests/lib/wait.bash
+. "$guest_root/tests/lib/wait.bash"
 
 die() {
 	echo "${0##*/}: $*" >&2
 	exit 1
 }
+
+# The program that GUEST_QEMU names.
+guest_qemu() {
+	case ${GUEST_QEMU:-host} in
+	*/*) echo "$GUEST_QEMU" ;;
+	host) echo "qemu-system-$(uname -m)" ;;
+	*) echo "$guest_build/qemu-$GUEST_QEMU/qemu" ;;
+	esac
+}
+
+# Sets what back-end, QEMU and guest are told of their rings: backend_options, ring_properties, rings.
+use_rings() { # split | packed
+	rings=$1 ring_properties='' backend_options=()
+	case $rings in
+	split) ;;
+	packed) ring_properties=,packed=on backend_options=(--packed=on) ;;
+	*) die "GUEST_RINGS is split or packed, not $rings" ;;
+	esac
+}
+use_rings "${GUEST_RINGS:-split}"
 
 # Command line of the back-end serving IMAGE at SOCKET, as the array backend_command.
 backend_command() { # SOCKET IMAGE [ro]
@@ -38,37 +61,34 @@ backend_command() { # SOCKET IMAGE [ro]
 	[ "$mode" = rw ] || backend_command+=(--read-only)
 }
 
-listening() { # SOCKET
-	grep -q " 00010000 .* $1\$" /proc/net/unix
+accepting() { # SOCKET
+	exited "$backend_pid" && return
+	if [ "${BACKEND:-}" = qsd ]; then
+		listening "$1"
+	else
+		started "$backend_pid" "$1.log"
+	fi
 }
 
-# Returns when the back-end accepts; sets backend_pid. Its messages go to SOCKET.log.
+# Returns when the back-end's start is over; sets backend_pid. Its messages go to SOCKET.log.
 start_backend() { # SOCKET IMAGE [ro]
-	local socket=$1 tries=600
+	local socket=$1
 	backend_command "$@"
 	command -v "${backend_command[0]}" >/dev/null || wrong "no ${backend_command[0]}: build it first" || return
 	"${backend_command[@]}" </dev/null >"$socket.log" 2>&1 3>&- &
 	backend_pid=$!
-	until listening "$socket"; do
-		tries=$((tries - 1))
-		if [ "$tries" = 0 ] || ! kill -0 "$backend_pid" 2>/dev/null; then
-			sed 's/^/back-end: /' "$socket.log" >&2
-			return 1
-		fi
-		sleep 0.05
-	done
+	if ! until_true accepting "$socket" || exited "$backend_pid"; then
+		sed 's/^/back-end: /' "$socket.log" >&2
+		return 1
+	fi
 }
 
 # Ends the back-end by SIGTERM (SIGKILL after half a minute) and returns its exit status.
 stop_backend() {
-	local pid=$backend_pid tries=600 status=0
+	local pid=$backend_pid status=0
 	backend_pid=
 	kill -TERM "$pid" 2>/dev/null || true
-	while kill -0 "$pid" 2>/dev/null && [ "$tries" -gt 0 ]; do
-		tries=$((tries - 1))
-		sleep 0.05
-	done
-	kill -KILL "$pid" 2>/dev/null || true
+	until_true exited "$pid" || kill -KILL "$pid" 2>/dev/null || true
 	wait "$pid" || status=$?
 	return "$status"
 }
@@ -81,6 +101,15 @@ guest_verdict() { # LOG
 	echo "guest: ${verdict:-no result; the last lines it printed:}" >&2
 	[ -n "$verdict" ] || tail -n 15 "$1" >&2
 	return 1
+}
+
+# Waits until the guest, which PID runs and which prints to LOG, says TEXT.
+await_guest() { # PID LOG TEXT
+	patience=150 until_true said_or_ended "$@" && grep -aqs "$3" "$2"
+}
+
+said_or_ended() { # PID LOG TEXT
+	grep -aqs "$3" "$2" || exited "$1"
 }
 
 # Words KEY=VALUE as kernel parameters for the guest's init.

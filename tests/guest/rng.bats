@@ -27,15 +27,16 @@ teardown() {
 serve() { # OPTION...
 	# shellcheck disable=SC2317 # start_backend calls it
 	backend_command() {
-		backend_command=("${VHOST_MULTI:-$guest_root/build/vhost-multi}" rng --socket "$@")
+		backend_command=("${VHOST_MULTI:-$guest_root/build/vhost-multi}" rng --socket "$@"
+			${backend_options:+"${backend_options[@]}"})
 	}
 	start_backend "$socket" "$@"
 }
 
 boot() { # RUN-QEMU-ARGUMENT...
 	truncate -s 1M "$saved"
-	"$guest_tests/run-qemu" --log "$log" run=rng "$@" -- \
-		-chardev "socket,id=rng,path=$socket" -device vhost-user-rng-pci,chardev=rng \
+	"$guest_tests/run-qemu" --log "$log" run=rng rings="$rings" "$@" -- \
+		-chardev "socket,id=rng,path=$socket" -device "vhost-user-rng-pci,chardev=rng$ring_properties" \
 		-drive "file=$saved,format=raw,if=none,id=saved" -device virtio-blk-pci,drive=saved 3>&-
 }
 
@@ -89,7 +90,7 @@ waits_for_source() {
 	rm -f "$log"
 	boot steps=show,wait,save bytes=65536 &
 	runner=$!
-	timeout 150 sh -c "until grep -aq 'went and came back' '$log' 2>/dev/null; do sleep 0.1; done"
+	await_guest "$runner" "$log" 'went and came back'
 	cat "$source.known" >>"$source"
 	wait "$runner"
 	stop_backend

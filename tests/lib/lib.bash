@@ -11,6 +11,8 @@ lib=$root/tests/lib
 # The temporary folder may be of a file system without O_DIRECT; the build folder is a usual disk.
 disks=$root/build/tests/images
 python=${PYTHON:-/usr/bin/python3}
+# shellcheck source=tests/lib/wait.bash
+. "$lib/wait.bash"
 
 # For setup: a folder of the test's own, an image of 1 MiB of random bytes in it.
 set_up() {
@@ -37,20 +39,6 @@ not() { # COMMAND...
 }
 
 client() { "$root/build/tests/vu-client" "$@"; }
-
-# Tries COMMAND until it succeeds, for half a minute at least: a busy host may be slow.
-until_true() { # COMMAND...
-	local tries=3000
-	until "$@"; do
-		tries=$((tries - 1))
-		[ "$tries" -gt 0 ] || return 1
-		sleep 0.01
-	done
-}
-
-listening() { # SOCKET
-	grep -q " 00010000 .* $1\$" /proc/net/unix
-}
 
 # Runs a command in the background; its messages go to $log.
 launch() { # COMMAND...
@@ -90,7 +78,7 @@ left_out() { # OPTION...
 	echo "# ${BATS_TEST_DESCRIPTION%%:*}: $* is left out, this host allows no io_uring: $refusal" >&3
 }
 
-# Serves the image on the socket, and waits until it is there.
+# Serves the image on the socket, and waits until the start is over.
 serve() { # OPTION...
 	serve_disk "$image" "$@"
 }
@@ -100,12 +88,9 @@ serve_disk() { # PATH OPTION...
 	until_true accepting
 }
 
+# The start is over, well or not.
 accepting() {
-	listening "$socket" || ! kill -0 "$pid" 2>/dev/null
-}
-
-exited() { # PID
-	! kill -0 "$1" 2>/dev/null || [ "$(ps -o stat= -p "$1" | cut -c 1)" = Z ]
+	started "$pid" "$log" || exited "$pid"
 }
 
 stop() {

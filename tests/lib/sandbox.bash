@@ -59,13 +59,8 @@ serve_by() { # COMMAND...
 	: >"$log"
 	launch "$@" --socket "$socket" --path "$image"
 	until_true accepting
-	until_true exited_or_serving
-	kill -0 "$pid"
+	not exited "$pid"
 	keeper=$(pgrep -P "$pid") || true
-}
-
-exited_or_serving() {
-	grep -q 'listening on' "$log" || exited "$pid"
 }
 
 probe() { "$public/sandbox-probe" "$@" 3>&-; }

@@ -22,6 +22,7 @@ setup() {
 	cp "$BATS_FILE_TMPDIR/known" "$image"
 	qemus=() backends=()
 	postcopy=''
+	patience=300
 }
 
 teardown() {
@@ -63,16 +64,6 @@ said() { # N TEXT
 
 migration() { # N WORDS: is it one of these?
 	tell "$1" 'info migrate' | grep -qiE "status:.*($2)"
-}
-
-# For five minutes at least: a busy host may be slow.
-until_true() { # COMMAND...
-	local tries=3000
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] || return 1
-		sleep 0.1
-	done
 }
 
 tell() { # N COMMAND...
