@@ -268,19 +268,6 @@ image_fdinfo() {
 	stop
 }
 
-@test "blk: a limit of file sizes does not end the process" {
-	local limit=$((1 << 30)) # memfds have it as well
-	truncate -s $((limit + 4096)) "$image"
-	for engine in sync uring; do
-		launch prlimit --fsize=$limit "$bin" blk --socket "$socket" --path "$image" --engine $engine
-		until_true accepting
-		not client write "$socket" $((limit / 512)) < <(head -c 4096 /dev/zero)
-		echo below | client write "$socket" 0
-		stop
-	done
-	truncate -s 1M "$image"
-}
-
 # Both lock options on one image at once.
 both() { # OPTIONS OPTIONS
 	# shellcheck disable=SC2086 # words

@@ -46,8 +46,7 @@ is_locked() {
 serve_silently() { # COMMAND...
 	"$@" "$bin" blk --socket "$socket" --path "$image" </dev/null >>"$log" 2>&1 3>&- &
 	pid=$!
-	until_true accepting
-	listening "$socket"
+	until_true listening "$socket"
 }
 
 @test "process: without standard fds nothing is logged into the disk, and all ends as it should" {
@@ -55,9 +54,9 @@ serve_silently() { # COMMAND...
 	for closed in "closed=0 closed=1" closed=2 "closed=0 closed=1 closed=2"; do
 		# shellcheck disable=SC2086 # words
 		serve_silently "$inherit" $closed --
+		reads_image
 		keeper=$(keeper_of "$pid")
 		[ "$closed" != closed=2 ] || is_locked
-		reads_image
 		stop
 		cmp "$image" "$folder/before"
 		until_true exited "$keeper"
@@ -112,7 +111,7 @@ serve_silently() { # COMMAND...
 
 @test "process: as inetd starts it, the front-end gets no log lines" {
 	launch "$inherit" socket="$socket" -- "$bin" blk --fd 0 --path "$image"
-	until_true accepting
+	until_true listening "$socket"
 	reads_image
 	wait_end
 	not grep -q 'vhost-multi' "$log"
@@ -191,15 +190,6 @@ serve_silently() { # COMMAND...
 		reads_image
 		stop
 	done
-}
-
-@test "process: a console whose log has reached the limit of file sizes goes on" {
-	launch prlimit --fsize=$((512 << 10)) "$bin" console --socket "$socket" --port "type=null,log=$folder/output"
-	until_true accepting
-	head -c 768K /dev/zero | tr '\0' x | timeout 60 "$root/build/tests/vu-console" "$socket"
-	[ "$(stat -c %s "$folder/output")" = $((512 << 10)) ]
-	grep -q 'output is lost: File too large' "$log"
-	stop
 }
 
 # The limit on open files is what the lockdown has counted, and all of it is there.
