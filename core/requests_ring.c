@@ -23,7 +23,7 @@ static struct queue *fd_queue(struct session *session, const struct message *mes
 // True unless the driver has taken, or can only take, the split layout.
 static bool may_be_packed(const struct session *session)
 {
-	u64 features = session->features ? session->features : session_offered_features(session);
+	u64 features = session->negotiated ? session->features : session_offered_features(session);
 
 	return features & BIT64(VIRTIO_F_RING_PACKED);
 }
@@ -203,7 +203,7 @@ int request_set_vring_enable(struct session *session, struct message *message, s
 	(void)reply;
 	if (enable > 1)
 		return log_errno(-EINVAL, "SET_VRING_ENABLE: %u is neither 0 nor 1", enable);
-	if (session->features && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
+	if (session->negotiated && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
 		return log_errno(-EINVAL,
 				 "SET_VRING_ENABLE: VHOST_USER_F_PROTOCOL_FEATURES was not "
 				 "negotiated");
