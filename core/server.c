@@ -171,6 +171,7 @@ static void connect_front_end(struct server *server, int fd)
 		return;
 	}
 	connection_open(&server->connection, fd);
+	server->told_of_waiting = false;
 	log_info("front-end connected");
 }
 
@@ -258,7 +259,25 @@ static int open_events(struct server *server)
 	return memory_fault_catch(&server->session.memory, server->fault_event_fd);
 }
 
-// While a front-end is served, the next ones wait in the backlog.
+// While a front-end is served, the next ones wait in the backlog; of the first of them is told.
+static void somebody_waits(struct watch *watch, u32 events)
+{
+	struct server *server = container_of(watch, struct server, listener_watch);
+
+	(void)events;
+	if (!connection_is_open(&server->connection))
+		return; // server_serve accepts it in the next turn
+	log_info("another front-end waits until this one has gone");
+	server->told_of_waiting = true;
+}
+
+// Whether it is of use to be woken by the listener.
+static bool listener_is_wanted(const struct server *server, int wait_ms)
+{
+	// one that cannot accept would only wake us in vain
+	return connection_is_open(&server->connection) ? !server->told_of_waiting : wait_ms < 0;
+}
+
 static void watch_listener(struct server *server, bool wanted)
 {
 	struct listener *listener = server->listener;
@@ -319,8 +338,7 @@ int server_serve(struct server *server)
 	while (!server->ended && !signal_received) {
 		int wait_ms = look_around(server);
 
-		// a listener that cannot accept would only wake us in vain
-		watch_listener(server, !connection_is_open(&server->connection) && wait_ms < 0);
+		watch_listener(server, listener_is_wanted(server, wait_ms));
 		if (!server->ended)
 			event_loop_turn(&server->loop, wait_ms);
 	}
@@ -353,6 +371,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->session.log.event_fd = -1;
 	server->session.postcopy = (struct postcopy){.fd = -1};
 	server->listener_watched = false;
+	server->told_of_waiting = false;
 	server->ended = false;
 	server->leaving = false;
 	server->result = 0;
@@ -361,7 +380,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
 	server->connection.fd = -1;
 	server->fault_event_fd = -1;
-	server->listener_watch.ready = woken;
+	server->listener_watch.ready = somebody_waits;
 	server->connection_watch.ready = connection_ready;
 	server->call_back_ms = CALL_BACK_FIRST_MS;
 	server_catch_signals(device);

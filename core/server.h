@@ -28,7 +28,7 @@ struct server {
 	struct watch listener_watch, connection_watch, config_watch, broken_watch, signal_watch,
 		fault_watch;
 	int fault_event_fd;
-	bool listener_watched;
+	bool listener_watched, told_of_waiting;
 	int call_back_ms; // until a peer that we call is called again
 	u64 call_at_ns;
 	bool ended;

@@ -75,7 +75,7 @@ expect_golden() { # FILE THREAD MOST
 	while read -r most name command; do
 		! left_out "$command" || continue
 		try_out calls "$name" "$command"
-		expect_golden keeper-listening keeper 8
+		expect_golden keeper-listening keeper 9
 		expect_golden control control 14
 		expect_golden "$name.worker" worker "$most"
 		[[ ! $name =~ console-(unix|connect|terminal|log) ]] || expect_golden "$name.helper" helper 10

@@ -80,11 +80,11 @@ goes_on() {
 }
 
 replaced_disk() {
-	local pci=bus=slot,vectors=2 time
+	local pci=bus=root-port,vectors=2 time
 	cp "$BATS_FILE_TMPDIR/known" "$image"
 	start_backend "$socket" "$image"
 	qemu run=blk text=replaced steps=known,replace,raw times=2 known="$(md5sum <"$image" | cut -d ' ' -f 1)" -- \
-		-device pcie-root-port,id=slot,chassis=1 -chardev "socket,id=disk,path=$socket" \
+		-device pcie-root-port,id=root-port,chassis=1 -chardev "socket,id=disk,path=$socket" \
 		-device "vhost-user-blk-pci,chardev=disk,id=hot,$pci"
 	for time in 1 2; do
 		until_true said "time $time: waiting"
