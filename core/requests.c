@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/device_setup.h"
 #include "core/log.h"
@@ -17,6 +16,7 @@
 #include "core/requests_ring.h"
 #include "core/requests_state.h"
 #include "core/requests_track.h"
+#include "core/sys.h"
 
 static int get_features(struct session *session, struct message *message, struct reply *reply)
 {
@@ -147,11 +147,10 @@ static int get_queue_num(struct session *session, struct message *message, struc
 // interrupts from a back-end that refuses it.
 static int set_backend_req_fd(struct session *session, struct message *message, struct reply *reply)
 {
-	struct stat file;
-
 	(void)reply;
-	if (fstat(message->fds[0], &file) != 0 || !S_ISSOCK(file.st_mode))
-		return log_errno(-ENOTSOCK, "SET_BACKEND_REQ_FD: the file descriptor is no socket");
+	if (!sys_is_unix_socket(message->fds[0]))
+		return log_errno(-ENOTSOCK,
+				 "SET_BACKEND_REQ_FD: the file descriptor is no unix socket");
 	close_fd(&session->backend_fd);
 	session->backend_fd = message_take_fd(message, 0);
 	session->channel_is_new = true;

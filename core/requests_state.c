@@ -103,9 +103,9 @@ static int prepare_fd(int fd, bool load)
 
 	if (flags < 0 || fstat(fd, &file) != 0)
 		return log_errno(-EBADF, "SET_DEVICE_STATE_FD: the file descriptor is none");
-	if (!S_ISFIFO(file.st_mode) && !S_ISSOCK(file.st_mode) && !S_ISREG(file.st_mode))
+	if (!S_ISFIFO(file.st_mode) && !S_ISREG(file.st_mode) && !sys_is_unix_socket(fd))
 		return log_errno(-EINVAL, "SET_DEVICE_STATE_FD: the file descriptor is neither a "
-					  "pipe nor a socket nor a file");
+					  "pipe nor a unix socket nor a file");
 	if ((flags & O_ACCMODE) == (load ? O_WRONLY : O_RDONLY))
 		return log_errno(-EINVAL, "SET_DEVICE_STATE_FD: the file descriptor cannot be %s",
 				 load ? "read" : "written");

@@ -343,6 +343,17 @@ void session_begin_anew(struct session *session)
 	log_info("the front-end begins anew, with another device on the same connection");
 }
 
+void session_drop_sockets(struct session *session)
+{
+	session_stop_queues(session);
+	for (unsigned i = 0; i < session->queue_count; i++)
+		if (sys_is_unix_socket(session->queues[i].vring.call_fd))
+			queue_set_call_fd(&session->queues[i], -1);
+	close_fd(&session->backend_fd);
+	device_state_cancel(&session->state);
+	session_start_queues(session);
+}
+
 void session_refresh(struct session *session)
 {
 	session_stop_queues(session);

@@ -69,6 +69,10 @@ void session_reset(struct session *session);
 // protocol features and maybe its channel.
 void session_begin_anew(struct session *session);
 
+// Closes the sockets that the front-end has given us: it does not need them any more, and its own end of the connection may be among
+// them, or on its way through one, so that it would never be closed.
+void session_drop_sockets(struct session *session);
+
 // Whatever rings are set up next is no news of the driver.
 void session_forget_driver(struct session *session);
 

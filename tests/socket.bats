@@ -364,6 +364,18 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.send(b"\1\0\0\0\1")
 	fails 4 'needs a name behind the @' "$bin" blk --path "$image" --socket @
 }
 
+@test "socket: two that start on one stale path: the second does not come between the look and the removal of the first" {
+	"$python" -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$socket"
+	strace -o /dev/null -e trace=?unlink,unlinkat -e inject=?unlink,unlinkat:delay_enter=1000000 \
+		"$bin" blk --path "$image" --socket "$socket" --sandbox none </dev/null >>"$log" 2>&1 3>&- &
+	starts+=("$!")
+	until_true grep -q replacing "$log"
+	fails 4 'another process listens on' "$bin" blk --path null:1M --socket "$socket"
+	reads_image
+	kill "$(pgrep -P "${starts[0]}")"
+	wait "${starts[@]}"
+}
+
 # What all but one of them say.
 refused_starts() {
 	cat "$folder"/start.* | grep -c 'error: another process listens on' || true
@@ -383,4 +395,16 @@ refused_starts() {
 	kill "${starts[@]}" 2>/dev/null || true
 	wait "${starts[@]}" || true
 	[ ! -e "$socket" ]
+}
+
+@test "socket: a front-end that has given us its own end of the connection, and dies, is gone" {
+	serve
+	for how in own nested channel; do
+		"$python" "$lib/stranger" "$socket" "$how"
+		reads_image
+	done
+	"$python" "$lib/stranger" "$socket" lingering | grep -q refused
+	reads_image
+	stop
+	grep -q 'SET_VRING_CALL: the file descriptor is no eventfd' "$log"
 }
