@@ -79,6 +79,11 @@ goes_on() {
 	until_true has_rounds $(($(rounds) + 2))
 }
 
+# The guest may have let go of the device before QEMU has.
+has_added() { # DEVICE
+	[ -z "$(monitor "device_add $1")" ]
+}
+
 replaced_disk() {
 	local pci=bus=root-port,vectors=2 time
 	cp "$BATS_FILE_TMPDIR/known" "$image"
@@ -90,7 +95,7 @@ replaced_disk() {
 		until_true said "time $time: waiting"
 		monitor 'device_del hot'
 		until_true said "time $time: the disk has gone"
-		monitor "device_add vhost-user-blk-pci,chardev=disk,id=hot,$pci"
+		until_true has_added "vhost-user-blk-pci,chardev=disk,id=hot,$pci"
 	done
 	ended
 	stop_backend
