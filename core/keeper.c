@@ -47,7 +47,7 @@ static int lock(const struct duty *duty)
 static void serve(void *context, int socket)
 {
 	const struct duty *duty = context;
-	cleanup_fd int folder = listener_open_folder(duty->listener);
+	int folder = listener_open_folder(duty->listener); // as long as the process
 	u8 command = 0;
 
 	if (!lock(duty))
