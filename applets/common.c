@@ -12,7 +12,7 @@
 // clang-format off
 const struct option common_option_table[] = {
 	{.name = "socket", .aliases = "socket-path", .letter = 's', .type = OPTION_TEXT, .argument = "PATH",
-	 .help = "listen on this unix socket",
+	 .help = "listen on this unix socket; @NAME: an abstract one",
 	 .offset = offsetof(struct common_options, socket)},
 	{.name = "fd", .aliases = "socket-fd", .type = OPTION_NUMBER, .argument = "N", .max = INT_MAX,
 	 .help = "or: an inherited socket, listening or connected",

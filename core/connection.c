@@ -19,7 +19,7 @@ int message_take_fd(struct message *message, unsigned index)
 void message_close_fds(struct message *message)
 {
 	for (unsigned i = 0; i < message->fd_count; i++)
-		close_fd(&message->fds[i]);
+		sys_close_strange(&message->fds[i]);
 	message->fd_count = 0;
 }
 
@@ -54,7 +54,7 @@ static void take_fds(struct message *message, const struct cmsghdr *control)
 		if (message->fd_count < MESSAGE_MAX_FDS)
 			message->fds[message->fd_count++] = fd;
 		else
-			close(fd);
+			sys_close_strange(&fd);
 	}
 }
 

@@ -15,6 +15,7 @@ const struct syscall_rule keeper_listening_rules[] = {
 	RULE(unlink, "removes the socket file"),
 #endif
 	RULE(unlinkat, "removes the socket file"),
+	RULE(flock, "keeps those that start from taking its place meanwhile"),
 	RULE(exit_group, "ends"),
 };
 
@@ -46,13 +47,14 @@ static int lock(const struct duty *duty)
 static void serve(void *context, int socket)
 {
 	const struct duty *duty = context;
+	int folder = listener_open_folder(duty->listener); // as long as the process
 	u8 command = 0;
 
 	if (!lock(duty))
 		while (helper_next(socket, &command))
 			listener_keeper_do(duty->listener, socket, command);
-	listener_remove_file(
-		duty->listener); // also if it is not locked in: by now the other process cannot
+	// also if it is not locked in: by now the other process cannot
+	listener_remove_left_file(duty->listener, folder);
 }
 
 int keeper_start(struct listener *listener,
@@ -62,8 +64,8 @@ int keeper_start(struct listener *listener,
 	struct duty duty = {.listener = listener, .lock = lock_in, .lock_context = context};
 	int socket;
 
-	if (!listener->path)
-		return 0; // inherited: nothing to remove, nobody to call
+	if (!listener->connects && !listener_has_file(listener))
+		return 0; // nothing to remove, nobody to call
 	socket = helper_start(serve, &duty);
 	if (socket < 0)
 		return socket;

@@ -3,7 +3,10 @@
 #include "core/listener.h"
 
 #include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -12,6 +15,7 @@
 #include "core/sys.h"
 
 enum { BACKLOG = 16 };
+enum { LOCK_TRIES = 500, LOCK_PAUSE_US = 10000 }; // five seconds, where starts take milliseconds
 enum { KEEPER_ANSWER = 'a', KEEPER_CALL = 'c', KEEPER_REMOVE = 'r' };
 #ifndef SO_PASSPIDFD
 enum { SO_PASSPIDFD = 76 }; // since Linux 6.5; older kernels refuse it, and older headers lack it
@@ -22,18 +26,42 @@ static void listener_init(struct listener *listener, const char *path)
 	*listener = (struct listener){.fd = -1, .connected_fd = -1, .path = path, .keeper_fd = -1};
 }
 
-static int make_address(const char *path, struct sockaddr_un *address)
+// unix(7): an abstract name begins with a byte of zero, for which people write @, and has no file.
+static bool is_abstract(const char *path)
 {
-	size_t len = strlen(path);
+	return path[0] == '@';
+}
 
-	*address = (struct sockaddr_un){.sun_family = AF_UNIX};
-	if (len == 0 || len >= sizeof(address->sun_path))
+bool listener_has_file(const struct listener *listener)
+{
+	return listener->path && !listener->connects && !is_abstract(listener->path);
+}
+
+struct address {
+	struct sockaddr_un name;
+	socklen_t len;
+	const char *text; // as it was given
+};
+
+static int make_address(const char *path, struct address *address)
+{
+	size_t len = strlen(path), most = sizeof(address->name.sun_path) - 1;
+
+	*address = (struct address){
+		.name.sun_family = AF_UNIX, .len = sizeof(address->name), .text = path};
+	if (len == 0 || len > most)
 		return log_errno(
 			-ENAMETOOLONG,
 			"socket path of %zu bytes: it must have 1 to %zu; use a shorter one, "
 			"or pass an open socket with --fd",
-			len, sizeof(address->sun_path) - 1);
-	memcpy(address->sun_path, path, len);
+			len, most);
+	memcpy(address->name.sun_path, path, len);
+	if (!is_abstract(path))
+		return 0;
+	if (len == 1)
+		return log_errno(-EINVAL, "socket @: an abstract socket needs a name behind the @");
+	address->name.sun_path[0] = '\0';
+	address->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
 	return 0;
 }
 
@@ -44,97 +72,150 @@ static int open_socket(void)
 	return fd < 0 ? log_errno(fd, "cannot make a socket") : fd;
 }
 
-static int try_connect(const struct sockaddr_un *address)
+static int try_connect(const struct address *address)
 {
 	cleanup_fd int fd = open_socket();
 	int error;
 
 	if (fd < 0)
 		return fd;
-	error = sys_int(connect(fd, (const struct sockaddr *)address, sizeof(*address)));
+	error = sys_int(connect(fd, (const struct sockaddr *)&address->name, address->len));
 	return error ? error : take_fd(&fd);
 }
 
+// The folder of the socket file, locked by flock(2); -1 with errno set. flock takes whatever can be opened to be read.
+static int open_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	size_t len = slash ? (size_t)(slash - path) + 1 : 1;
+
+	snprintf(folder, sizeof(folder), "%.*s", (int)len, slash ? path : ".");
+	return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+// Between a look at who listens and the file in its place no other start may do the same, else one removes what the other has just
+// made. Whoever may read the folder can hold this lock, so it is not waited for without end.
+static int lock_folder(const char *path)
+{
+	int fd = open_folder(path);
+	int error = fd < 0 ? -errno : sys_int(flock(fd, LOCK_EX | LOCK_NB));
+
+	for (unsigned i = 0; error == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
+		usleep(LOCK_PAUSE_US);
+		error = sys_int(flock(fd, LOCK_EX | LOCK_NB));
+	}
+	if (error && error != -ENOENT && error != -ENOTDIR) // which is said when the socket is made
+		log_warning(
+			"cannot lock the folder of %s (%s): if another process is started on the same "
+			"path right now, one may remove the other's socket",
+			path, strerror(-error));
+	return fd;
+}
+
+// Who is asked not to take the place of a live one.
+static int in_use(const struct address *address)
+{
+	return log_errno(-EADDRINUSE,
+			 "another process listens on %s; stop it or choose another --socket",
+			 address->text);
+}
+
 // Somebody listens at the path, nobody does, or it is no socket at all.
-static int remove_stale(const struct sockaddr_un *address)
+static int remove_stale(const struct address *address)
 {
 	struct stat file;
 	int fd;
 
-	if (lstat(address->sun_path, &file) != 0)
-		return errno == ENOENT ? 0
-				       : log_errno(-errno, "cannot look at %s", address->sun_path);
+	if (lstat(address->text, &file) != 0)
+		return errno == ENOENT ? 0 : log_errno(-errno, "cannot look at %s", address->text);
 	if (!S_ISSOCK(file.st_mode))
 		return log_errno(-EEXIST,
 				 "%s exists and is not a socket; remove it or choose another "
 				 "--socket",
-				 address->sun_path);
+				 address->text);
 	fd = try_connect(address);
 	if (fd >= 0 || fd == -EAGAIN) {
 		close_fd(&fd);
-		return log_errno(-EADDRINUSE,
-				 "another process listens on %s; stop it or choose another "
-				 "--socket",
-				 address->sun_path);
+		return in_use(address);
 	}
 	if (fd == -ENOENT)
 		return 0; // its keeper has removed it just now
 	if (fd != -ECONNREFUSED)
 		return log_errno(fd, "cannot find out who listens on %s; choose another --socket",
-				 address->sun_path);
-	log_info("replacing %s, which a process left that has ended", address->sun_path);
-	if (unlink(address->sun_path) != 0 && errno != ENOENT)
-		return log_errno(-errno, "cannot remove %s", address->sun_path);
+				 address->text);
+	log_info("replacing %s, which a process left that has ended", address->text);
+	if (unlink(address->text) != 0 && errno != ENOENT)
+		return log_errno(-errno, "cannot remove %s", address->text);
 	return 0;
 }
 
-static int bind_and_listen(struct listener *listener, const struct sockaddr_un *address,
-			   mode_t mode)
+static int bind_and_listen(struct listener *listener, const struct address *address, mode_t mode)
 {
 	struct stat file;
 	mode_t before = umask((mode_t)(0777 & ~mode));
-	int error = sys_int(bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)));
+	int error =
+		sys_int(bind(listener->fd, (const struct sockaddr *)&address->name, address->len));
 
 	umask(before);
+	if (error == -EADDRINUSE)
+		return in_use(address);
 	if (error)
 		return log_errno(error,
 				 "cannot make the socket %s; does its folder exist, and may we "
 				 "write there?",
-				 address->sun_path);
-	if (lstat(address->sun_path, &file) == 0) {
+				 address->text);
+	if (listener_has_file(listener) && lstat(address->text, &file) == 0) {
 		listener->device = file.st_dev;
 		listener->inode = file.st_ino;
 		listener->made = file.st_mtim;
 	}
 	error = sys_int(listen(listener->fd, BACKLOG));
-	return error ? log_errno(error, "cannot listen on %s", address->sun_path) : 0;
+	return error ? log_errno(error, "cannot listen on %s", address->text) : 0;
 }
 
-int listener_clear_path(const char *path)
+static int make_and_listen(struct listener *listener, const struct address *address, mode_t mode)
 {
-	struct sockaddr_un address;
-	int error = make_address(path, &address);
+	int error = listener_has_file(listener) ? remove_stale(address) : 0;
 
-	return error ? error : remove_stale(&address);
-}
-
-int listener_open_path(struct listener *listener, const char *path, mode_t mode)
-{
-	struct sockaddr_un address;
-	int error = make_address(path, &address);
-
-	listener_init(listener, path);
-	if (!error)
-		error = remove_stale(&address);
 	if (error)
 		return error;
 	listener->fd = open_socket();
 	if (listener->fd < 0)
 		return listener->fd;
-	error = bind_and_listen(listener, &address, mode);
+	error = bind_and_listen(listener, address, mode);
 	if (error)
 		listener_close(listener);
 	return error;
+}
+
+// Of an abstract name nothing can be left.
+int listener_clear_path(const char *path)
+{
+	struct address address;
+	int error = make_address(path, &address);
+	cleanup_fd int fd = -1;
+
+	if (error)
+		return error;
+	fd = is_abstract(path) ? try_connect(&address) : lock_folder(path);
+	if (is_abstract(path))
+		return fd >= 0 || fd == -EAGAIN ? in_use(&address) : 0;
+	return remove_stale(&address);
+}
+
+int listener_open_path(struct listener *listener, const char *path, mode_t mode)
+{
+	struct address address;
+	int error = make_address(path, &address);
+	cleanup_fd int folder = -1;
+
+	listener_init(listener, path);
+	if (error)
+		return error;
+	if (listener_has_file(listener))
+		folder = lock_folder(path);
+	return make_and_listen(listener, &address, mode);
 }
 
 static bool socket_option_is(int fd, int option, int wanted)
@@ -194,7 +275,7 @@ const char *listener_path_of_fd(int fd)
 
 int listener_open_client(struct listener *listener, const char *path)
 {
-	struct sockaddr_un address;
+	struct address address;
 
 	listener_init(listener, path);
 	listener->connects = true;
@@ -203,7 +284,7 @@ int listener_open_client(struct listener *listener, const char *path)
 
 static int call_directly(const struct listener *listener)
 {
-	struct sockaddr_un address;
+	struct address address;
 	int fd = make_address(listener->path, &address);
 
 	return fd ? fd : try_connect(&address);
@@ -217,6 +298,8 @@ int listener_wait_keeper(const struct listener *listener)
 	return answer == -ENODATA ? 0 : answer;
 }
 
+static void remove_file(const struct listener *listener);
+
 void listener_keeper_do(const struct listener *listener, int socket, u8 command)
 {
 	cleanup_fd int peer = -ENODATA;
@@ -224,7 +307,7 @@ void listener_keeper_do(const struct listener *listener, int socket, u8 command)
 	if (command == KEEPER_CALL && listener->connects)
 		peer = call_directly(listener);
 	else if (command == KEEPER_REMOVE && !listener->connects)
-		listener_remove_file(listener);
+		remove_file(listener);
 	else if (command != KEEPER_ANSWER)
 		peer = -EPERM; // we never ask for it: who does has taken over the other process
 	helper_answer(socket, peer);
@@ -259,26 +342,47 @@ int listener_accept(struct listener *listener)
 	return fd;
 }
 
-void listener_remove_file(const struct listener *listener)
+static bool file_is_ours(const struct listener *listener)
 {
 	struct stat file;
 
-	if (!listener->connects && lstat(listener->path, &file) == 0 &&
-	    file.st_dev == listener->device && file.st_ino == listener->inode &&
-	    file.st_mtim.tv_sec == listener->made.tv_sec &&
-	    file.st_mtim.tv_nsec == listener->made.tv_nsec)
+	return listener_has_file(listener) && lstat(listener->path, &file) == 0 &&
+	       file.st_dev == listener->device && file.st_ino == listener->inode &&
+	       file.st_mtim.tv_sec == listener->made.tv_sec &&
+	       file.st_mtim.tv_nsec == listener->made.tv_nsec;
+}
+
+// While we listen nobody takes our place.
+static void remove_file(const struct listener *listener)
+{
+	if (file_is_ours(listener))
 		unlink(listener->path);
 }
 
+int listener_open_folder(const struct listener *listener)
+{
+	return listener_has_file(listener) ? open_folder(listener->path) : -1;
+}
+
+void listener_remove_left_file(const struct listener *listener, int folder)
+{
+	if (!file_is_ours(listener))
+		return;
+	if (folder >= 0)
+		(void)!flock(folder, LOCK_EX); // there is nobody left to wait for us
+	remove_file(listener);
+}
+
+// The file first: who finds it without anybody behind it may put another in its place. Who has connected meanwhile sees us go.
 void listener_close(struct listener *listener)
 {
-	bool made = listener->path && !listener->connects && listener->fd >= 0;
+	bool made = listener_has_file(listener) && listener->fd >= 0;
 
-	close_fd(&listener->fd); // first: nobody is to connect to who will not accept
-	close_fd(&listener->connected_fd);
 	if (made && listener->keeper_fd >= 0)
 		(void)!helper_ask(listener->keeper_fd, KEEPER_REMOVE);
 	else if (made)
-		listener_remove_file(listener);
+		remove_file(listener);
+	close_fd(&listener->fd);
+	close_fd(&listener->connected_fd);
 	close_fd(&listener->keeper_fd);
 }

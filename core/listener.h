@@ -11,16 +11,17 @@
 struct listener {
 	int fd;		  // listening, or -1
 	int connected_fd; // inherited and connected already; -1 once taken, or none
-	const char *path; // of the socket file we made, or the peer's; NULL: inherited
-	bool connects;	  // we call the peer at `path`
-	dev_t device;	  // which file we made, so that we remove no other
+	const char *
+		path; // where we listen, or the peer does; with an @ in front: an abstract name; NULL: inherited
+	bool connects; // we call the peer at `path`
+	dev_t device;  // which file we made, so that we remove no other
 	ino_t inode;
 	struct timespec made; // its mtime: a new file of the same number has another
 	int keeper_fd;	      // a socket to the process that calls and removes for us; -1: we do
 };
 
-// Makes a socket file with these permissions and listens. A file that a dead process left is replaced; one that
-// is in use or no socket is left alone. `path` is kept by reference. 0 or -errno, the reason logged.
+// Makes a socket file with these permissions, or an abstract socket, and listens. A file that a dead process left is replaced, by
+// one of those that start at the same time; one that is in use or no socket is left alone. `path` is kept by reference. 0 or -errno, the reason logged.
 must_check int listener_open_path(struct listener *listener, const char *path, mode_t mode);
 
 // The part of listener_open_path that sees to what is there already.
@@ -34,6 +35,9 @@ const char *listener_path_of_fd(int fd);
 
 // We will call the peer that listens at `path`, kept by reference. 0 or -errno, the reason logged.
 must_check int listener_open_client(struct listener *listener, const char *path);
+
+// True if we made a file, which is to be removed.
+bool listener_has_file(const struct listener *listener);
 
 // The next front-end's connected socket, the caller's from here on. -EAGAIN: none yet, come back when `fd` is
 // readable (or, if we call, in a while); -ENOTCONN: there will be no other; else -errno, logged.
@@ -49,4 +53,7 @@ must_check int listener_wait_keeper(const struct listener *listener);
 
 // Does what the listener asked of its keeper by this command, and answers by the socket.
 void listener_keeper_do(const struct listener *listener, int socket, u8 command);
-void listener_remove_file(const struct listener *listener);
+// Before it is locked in: what it locks to remove the file later; -1: nothing. The caller's.
+int listener_open_folder(const struct listener *listener);
+// The other process has ended: removes the file that it has left, if nobody has put another in its place.
+void listener_remove_left_file(const struct listener *listener, int folder);

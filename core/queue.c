@@ -172,6 +172,36 @@ void queue_stop(struct queue *queue)
 	worker_call(queue->worker, stop_on_worker, queue);
 	queue->running = false;
 	queue->layout.base = vring_base(&queue->vring);
+	queue->before = queue->layout;
+	queue->has_before = true;
+}
+
+// The index alone: of a packed ring each half has a wrap counter too, and some front-ends keep no more than the first half.
+static unsigned base_index(const struct vring_layout *layout)
+{
+	return layout->base & 0x7fff;
+}
+
+static bool same_place(const struct vring_layout *one, const struct vring_layout *other)
+{
+	return one->num == other->num && one->desc.value == other->desc.value &&
+	       one->avail.value == other->avail.value && one->used.value == other->used.value;
+}
+
+enum queue_driver queue_driver(const struct queue *queue)
+{
+	if (queue->running || !queue->has_before || !is_set_up(queue))
+		return QUEUE_DRIVER_UNKNOWN;
+	if ((queue->layout.base ^ queue->before.base) & UINT16_MAX)
+		return QUEUE_DRIVER_NEW;
+	if (base_index(&queue->layout) != 0)
+		return QUEUE_DRIVER_SAME;
+	return same_place(&queue->layout, &queue->before) ? QUEUE_DRIVER_UNKNOWN : QUEUE_DRIVER_NEW;
+}
+
+void queue_forget_driver(struct queue *queue)
+{
+	queue->has_before = false;
 }
 
 // So that no message of the next setup finds the ring running with what is left of this one.
@@ -194,6 +224,7 @@ void queue_reset(struct queue *queue)
 	vring_set_call_fd(&queue->vring, -1);
 	vring_set_err_fd(&queue->vring, -1);
 	forget_setup(queue);
+	queue_forget_driver(queue);
 	queue->layout.base = 0;
 	queue->enabled = false;
 }

@@ -18,6 +18,9 @@ struct queue {
 	int kick_fd; // -1: none
 	bool started, enabled;
 
+	struct vring_layout before; // where it stopped last, and where it was in its memory
+	bool has_before;	    // of a driver that may be the same when it starts again
+
 	bool running; // its worker owns the ring
 	struct watch kick;
 	bool kick_watched;
@@ -47,6 +50,17 @@ void queue_reset(struct queue *queue);
 
 // Stops the ring for good, as the front-end asks: its base. It must be set up anew, in any order.
 u32 queue_take_base(struct queue *queue);
+
+// What a ring that is to start tells of its driver.
+enum queue_driver {
+	QUEUE_DRIVER_UNKNOWN, // it is not to start, or nothing was ever taken off it
+	QUEUE_DRIVER_SAME,    // it goes on where it was stopped
+	QUEUE_DRIVER_NEW,     // it begins somewhere else (docs/adr/0009-when-a-driver-is-new.md)
+};
+enum queue_driver queue_driver(const struct queue *queue);
+
+// Whatever the ring is set up with next tells nothing of the driver: it is known to be a new one, or to have come from elsewhere.
+void queue_forget_driver(struct queue *queue);
 
 // True if the ring cannot be used any more until it is set up anew.
 bool queue_is_broken(const struct queue *queue);

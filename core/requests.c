@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/device_setup.h"
 #include "core/log.h"
@@ -17,6 +16,7 @@
 #include "core/requests_ring.h"
 #include "core/requests_state.h"
 #include "core/requests_track.h"
+#include "core/sys.h"
 
 static int get_features(struct session *session, struct message *message, struct reply *reply)
 {
@@ -29,7 +29,7 @@ static int get_features(struct session *session, struct message *message, struct
 static void enable_by_feature(struct session *session, u64 features)
 {
 	const u64 bit = BIT64(VHOST_USER_F_PROTOCOL_FEATURES);
-	bool was_off = session->features && !(session->features & bit);
+	bool was_off = session->negotiated && !(session->features & bit);
 
 	for (unsigned i = 0; i < session->queue_count; i++)
 		if (!(features & bit))
@@ -41,7 +41,21 @@ static void enable_by_feature(struct session *session, u64 features)
 // vhost-user.rst, "Migration": a front-end turns logging on and off while rings run.
 static bool is_log_change(const struct session *session, u64 features)
 {
-	return session->features && ((features ^ session->features) & ~BIT64(VHOST_F_LOG_ALL)) == 0;
+	return session->negotiated &&
+	       ((features ^ session->features) & ~BIT64(VHOST_F_LOG_ALL)) == 0;
+}
+
+// VIRTIO 1.3, 2.2.3 "Legacy Interface: A Note on Feature Bits", 2.4.3 "Legacy Interfaces: A Note on Virtqueue Endianness": firmware
+// may drive a transitional device so. What the guest's byte order is, the front-end knows, and refuses what is not the host's; ours
+// then has to be that of modern drivers, too. All that differs beside that is in the front-end.
+static bool is_legacy(u64 features)
+{
+	return !(features & BIT64(VIRTIO_F_VERSION_1));
+}
+
+static bool legacy_is_possible(u64 features)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ && features <= UINT32_MAX;
 }
 
 static int accept_features(struct session *session, u64 features)
@@ -51,10 +65,11 @@ static int accept_features(struct session *session, u64 features)
 	if (unknown)
 		return log_errno(-EINVAL, "SET_FEATURES: bits %#" PRIx64 " were not offered",
 				 unknown);
-	if (!(features & BIT64(VIRTIO_F_VERSION_1)))
+	if (is_legacy(features) && !legacy_is_possible(features))
 		return log_errno(-EINVAL,
-				 "SET_FEATURES: %#" PRIx64 " lacks VIRTIO_F_VERSION_1; "
-				 "the driver must be a modern one",
+				 "SET_FEATURES: %#" PRIx64
+				 " lacks VIRTIO_F_VERSION_1, and what a legacy "
+				 "driver cannot do is among them, or this host is big-endian",
 				 features);
 	if (is_log_change(session, features)) {
 		session_stop_queues(session); // they go on with it
@@ -64,6 +79,8 @@ static int accept_features(struct session *session, u64 features)
 	if (session_is_running(session))
 		return log_errno(-EBUSY, "SET_FEATURES: cannot change while a ring runs");
 	enable_by_feature(session, features);
+	session->negotiated = true;
+	session->channel_is_new = false;
 	session->features = features;
 	device_negotiated(session->device, session->workers, features & ~BIT64(VHOST_F_LOG_ALL));
 	return 0;
@@ -102,15 +119,21 @@ static int set_protocol_features(struct session *session, struct message *messag
 		return log_errno(-EINVAL, "SET_PROTOCOL_FEATURES: GET_VRING_BASE_INFLIGHT without "
 					  "INFLIGHT_SHMFD");
 	session->protocol_features = message->payload.u64;
+	if (!(session->protocol_features & BIT64(VHOST_USER_PROTOCOL_F_BACKEND_REQ)))
+		close_fd(&session->backend_fd);
 	return 0;
 }
 
-// vhost-user.rst, VHOST_USER_SET_OWNER: there is nothing to own but the connection itself.
+// vhost-user.rst, VHOST_USER_SET_OWNER: a session begins. A front-end that keeps its connection may have another device on it now
+// (docs/adr/0009-when-a-driver-is-new.md).
 static int set_owner(struct session *session, struct message *message, struct reply *reply)
 {
-	(void)session;
 	(void)message;
 	(void)reply;
+	if (session->owned)
+		session_begin_anew(session);
+	session->owned = true;
+	session->channel_is_new = false;
 	return 0;
 }
 
@@ -124,13 +147,13 @@ static int get_queue_num(struct session *session, struct message *message, struc
 // interrupts from a back-end that refuses it.
 static int set_backend_req_fd(struct session *session, struct message *message, struct reply *reply)
 {
-	struct stat file;
-
 	(void)reply;
-	if (fstat(message->fds[0], &file) != 0 || !S_ISSOCK(file.st_mode))
-		return log_errno(-ENOTSOCK, "SET_BACKEND_REQ_FD: the file descriptor is no socket");
+	if (!sys_is_unix_socket(message->fds[0]))
+		return log_errno(-ENOTSOCK,
+				 "SET_BACKEND_REQ_FD: the file descriptor is no unix socket");
 	close_fd(&session->backend_fd);
 	session->backend_fd = message_take_fd(message, 0);
+	session->channel_is_new = true;
 	return 0;
 }
 

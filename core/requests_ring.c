@@ -23,7 +23,7 @@ static struct queue *fd_queue(struct session *session, const struct message *mes
 // True unless the driver has taken, or can only take, the split layout.
 static bool may_be_packed(const struct session *session)
 {
-	u64 features = session->features ? session->features : session_offered_features(session);
+	u64 features = session->negotiated ? session->features : session_offered_features(session);
 
 	return features & BIT64(VIRTIO_F_RING_PACKED);
 }
@@ -122,19 +122,20 @@ static bool is_eventfd(int fd, const struct stat *file)
 	       sys(write(fd, &nothing, sizeof(nothing))) == sizeof(nothing);
 }
 
-// A driver kicks by an eventfd, which alone is never full. To be called, some front-ends use a pipe, and User Mode Linux a
-// socket; it reads as many bytes as there are.
-static bool is_notification_fd(int fd, bool kick)
+// A driver kicks by an eventfd, which alone is never full. To be called, some front-ends use a pipe, and User Mode Linux one end of
+// a pair of sockets; it reads as many bytes as there are.
+static bool is_notification_fd(int fd, enum notification_fd kind)
 {
 	struct stat file;
 
 	if (fstat(fd, &file) != 0)
 		return false;
-	return is_eventfd(fd, &file) ||
-	       (!kick && (S_ISFIFO(file.st_mode) || S_ISSOCK(file.st_mode)));
+	return is_eventfd(fd, &file) || (kind != NOTIFICATION_KICK && S_ISFIFO(file.st_mode)) ||
+	       (kind == NOTIFICATION_CALL && sys_is_unix_socket(fd));
 }
 
-int request_take_event_fd(struct message *message, const char *name, bool kick, int *fd)
+int request_take_event_fd(struct message *message, const char *name, enum notification_fd kind,
+			  int *fd)
 {
 	int error = sys_int(fcntl(message->fds[0], F_GETFL));
 
@@ -144,14 +145,15 @@ int request_take_event_fd(struct message *message, const char *name, bool kick, 
 	if (error < 0)
 		return log_errno(error, "%s: the file descriptor cannot be made nonblocking", name);
 	// not before, since even a write of zero to an eventfd whose counter has run over would wait
-	if (!is_notification_fd(message->fds[0], kick))
+	if (!is_notification_fd(message->fds[0], kind))
 		return log_errno(-EINVAL, "%s: the file descriptor is no eventfd", name);
 	*fd = message_take_fd(message, 0);
 	return 0;
 }
 
 // The message's fd in *fd, or -1 if it says that there is none.
-static int take_notification_fd(struct message *message, const char *name, bool kick, int *fd)
+static int take_notification_fd(struct message *message, const char *name,
+				enum notification_fd kind, int *fd)
 {
 	bool none = message->payload.u64 & VHOST_USER_VRING_NO_FD;
 
@@ -159,13 +161,13 @@ static int take_notification_fd(struct message *message, const char *name, bool 
 	if (none != (message->fd_count == 0))
 		return log_errno(-EINVAL, "%s: %u file descriptors with payload %#" PRIx64, name,
 				 message->fd_count, message->payload.u64);
-	return none ? 0 : request_take_event_fd(message, name, kick, fd);
+	return none ? 0 : request_take_event_fd(message, name, kind, fd);
 }
 
 int request_set_vring_kick(struct session *session, struct message *message, struct reply *reply)
 {
 	struct queue *queue = fd_queue(session, message);
-	int fd, error = take_notification_fd(message, "SET_VRING_KICK", true, &fd);
+	int fd, error = take_notification_fd(message, "SET_VRING_KICK", NOTIFICATION_KICK, &fd);
 
 	(void)reply;
 	if (error)
@@ -177,7 +179,7 @@ int request_set_vring_kick(struct session *session, struct message *message, str
 
 int request_set_vring_call(struct session *session, struct message *message, struct reply *reply)
 {
-	int fd, error = take_notification_fd(message, "SET_VRING_CALL", false, &fd);
+	int fd, error = take_notification_fd(message, "SET_VRING_CALL", NOTIFICATION_CALL, &fd);
 
 	(void)reply;
 	if (!error)
@@ -187,7 +189,7 @@ int request_set_vring_call(struct session *session, struct message *message, str
 
 int request_set_vring_err(struct session *session, struct message *message, struct reply *reply)
 {
-	int fd, error = take_notification_fd(message, "SET_VRING_ERR", false, &fd);
+	int fd, error = take_notification_fd(message, "SET_VRING_ERR", NOTIFICATION_OTHER, &fd);
 
 	(void)reply;
 	if (!error)
@@ -203,7 +205,7 @@ int request_set_vring_enable(struct session *session, struct message *message, s
 	(void)reply;
 	if (enable > 1)
 		return log_errno(-EINVAL, "SET_VRING_ENABLE: %u is neither 0 nor 1", enable);
-	if (session->features && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
+	if (session->negotiated && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES)))
 		return log_errno(-EINVAL,
 				 "SET_VRING_ENABLE: VHOST_USER_F_PROTOCOL_FEATURES was not "
 				 "negotiated");

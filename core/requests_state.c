@@ -17,7 +17,7 @@
 static void disable_rings(struct session *session)
 {
 	bool always =
-		session->features && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES));
+		session->negotiated && !(session->features & BIT64(VHOST_USER_F_PROTOCOL_FEATURES));
 
 	for (unsigned i = 0; i < session->queue_count; i++)
 		session->queues[i].enabled = always;
@@ -49,6 +49,7 @@ int request_reset_device(struct session *session, struct message *message, struc
 	for (unsigned i = 0; i < session->queue_count; i++)
 		inflight_forget(&session->queues[i].vring.inflight); // the driver has, too
 	device_state_cancel(&session->state);
+	session_forget_driver(session);
 	device_reset(session->device, session->workers);
 	return 0;
 }
@@ -57,7 +58,7 @@ int request_reset_device(struct session *session, struct message *message, struc
 
 static bool features_are_ok(const struct session *session)
 {
-	return session->features && !session->features_refused;
+	return session->negotiated && !session->features_refused;
 }
 
 // vhost-user.rst, VHOST_USER_SET_STATUS; VIRTIO 1.3, 2.1 "Device Status Field". QEMU sends 0 whenever it stops the rings, also
@@ -102,9 +103,9 @@ static int prepare_fd(int fd, bool load)
 
 	if (flags < 0 || fstat(fd, &file) != 0)
 		return log_errno(-EBADF, "SET_DEVICE_STATE_FD: the file descriptor is none");
-	if (!S_ISFIFO(file.st_mode) && !S_ISSOCK(file.st_mode) && !S_ISREG(file.st_mode))
+	if (!S_ISFIFO(file.st_mode) && !S_ISREG(file.st_mode) && !sys_is_unix_socket(fd))
 		return log_errno(-EINVAL, "SET_DEVICE_STATE_FD: the file descriptor is neither a "
-					  "pipe nor a socket nor a file");
+					  "pipe nor a unix socket nor a file");
 	if ((flags & O_ACCMODE) == (load ? O_WRONLY : O_RDONLY))
 		return log_errno(-EINVAL, "SET_DEVICE_STATE_FD: the file descriptor cannot be %s",
 				 load ? "read" : "written");
@@ -130,6 +131,8 @@ static int begin_transfer(struct session *session, struct message *message)
 	error = prepare_fd(message->fds[0], load);
 	if (error)
 		return error;
+	if (load)
+		session_forget_driver(session); // the one that comes is where the state says
 	device_state_transfer(&session->state, load, message_take_fd(message, 0));
 	return 0;
 }

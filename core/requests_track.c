@@ -25,7 +25,7 @@ int request_set_log_base(struct session *session, struct message *message, struc
 
 int request_set_log_fd(struct session *session, struct message *message, struct reply *reply)
 {
-	int fd, error = request_take_event_fd(message, "SET_LOG_FD", false, &fd);
+	int fd, error = request_take_event_fd(message, "SET_LOG_FD", NOTIFICATION_OTHER, &fd);
 
 	(void)reply;
 	if (error)

@@ -6,12 +6,17 @@
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "core/device_setup.h"
 #include "core/log.h"
 #include "core/memory_fault.h"
 #include "core/requests.h"
 #include "core/sys.h"
+
+#ifndef SO_PEERPIDFD
+enum { SO_PEERPIDFD = 77 }; // since Linux 6.5
+#endif
 
 const struct syscall_rule server_rules[] = {
 	RULE(recvmsg, "takes messages with their fds; answers of the keeper"),
@@ -35,6 +40,12 @@ const struct syscall_rule server_rules[] = {
 		ARGUMENT_INT_IS(0, RULE_DEVICE_FD),
 		{1, UINT32_MAX - (F_OFD_GETLK ^ F_OFD_SETLK), F_OFD_GETLK}),
 	RULE_IF(accept4, "takes the next front-end", ARGUMENT_INT_IS(0, RULE_LISTENER_FD)),
+	RULE_IF(getsockopt, "the family of a socket that a front-end sent",
+		ARGUMENT_INT_IS(1, SOL_SOCKET), ARGUMENT_INT_IS(2, SO_DOMAIN)),
+	RULE_IF(getsockopt, "a front-end's process, to see it end", ARGUMENT_INT_IS(1, SOL_SOCKET),
+		ARGUMENT_INT_IS(2, SO_PEERPIDFD)),
+	RULE_IF(setsockopt, "closes a stranger's socket without waiting",
+		ARGUMENT_INT_IS(1, SOL_SOCKET), ARGUMENT_INT_IS(2, SO_LINGER)),
 	RULE_IF(tgkill, "interrupts a worker that a front-end has made wait",
 		ARGUMENT_INT_IS(0, RULE_OWN_PID), ARGUMENT_INT_IS(2, SIGUSR1)),
 	RULE(rt_sigreturn, "handlers of SIGTERM, SIGHUP and SIGBUS end"),
@@ -50,7 +61,7 @@ enum {
 	OWN_FDS =
 		7, // the loop, its four eventfds, the region in flight, the page for memory that has gone
 	FRONT_END_FDS =
-		4, // the socket, the log's eventfd, the channel of our requests, a device's state
+		5, // the socket, a pidfd of its peer, the log's eventfd, the channel of our requests, a device's state
 	FDS_OF_WORKER = 4, // its loop, two eventfds, and a loop for one of them
 	FDS_OF_QUEUE = 3,  // kick, call, err
 	MS_NS = 1000000,
@@ -119,6 +130,13 @@ static int start_workers(struct server *server, const struct server_options *opt
 	return 0;
 }
 
+static void forget_peer(struct server *server)
+{
+	if (server->peer_fd >= 0)
+		event_loop_remove(&server->loop, server->peer_fd, &server->peer_watch);
+	close_fd(&server->peer_fd);
+}
+
 // Waits for guest memory no longer than it takes to see that a worker does.
 static void reset_session(struct server *server)
 {
@@ -127,10 +145,38 @@ static void reset_session(struct server *server)
 	server->leaving = false;
 }
 
+// The front-end's process has ended, and the kernel closes its end of the connection, unless somebody else has it, too: then that may be
+// us, by a socket that it gave us.
+static void peer_ended(struct watch *watch, u32 events)
+{
+	struct server *server = container_of(watch, struct server, peer_watch);
+
+	(void)events;
+	forget_peer(server);
+	server->peer_has_ended = true;
+	session_drop_sockets(&server->session);
+}
+
+// Who has called us may be watched by its process. Of an inherited connection the kernel knows no more than who made it. Before Linux
+// 6.5 it tells nothing.
+static void watch_peer(struct server *server)
+{
+	socklen_t len = sizeof(server->peer_fd);
+
+	server->peer_has_ended = false;
+	if (!server->listener->path || getsockopt(server->connection.fd, SOL_SOCKET, SO_PEERPIDFD,
+						  &server->peer_fd, &len) != 0)
+		server->peer_fd = -1;
+	if (server->peer_fd >= 0 &&
+	    event_loop_add(&server->loop, server->peer_fd, EPOLLIN, &server->peer_watch))
+		close_fd(&server->peer_fd);
+}
+
 static void disconnect(struct server *server, int reason)
 {
 	bool broken = reason && reason != -ENOTCONN;
 
+	forget_peer(server);
 	event_loop_remove(&server->loop, server->connection.fd, &server->connection_watch);
 	reset_session(server);
 	memory_fault_clear(); // the next front-end has nothing to do with it
@@ -159,6 +205,8 @@ static void connection_ready(struct watch *watch, u32 events)
 	}
 	if (error)
 		disconnect(server, error);
+	else if (server->peer_has_ended) // what it sent before is read only now
+		session_drop_sockets(&server->session);
 }
 
 static void connect_front_end(struct server *server, int fd)
@@ -171,6 +219,8 @@ static void connect_front_end(struct server *server, int fd)
 		return;
 	}
 	connection_open(&server->connection, fd);
+	server->told_of_waiting = false;
+	watch_peer(server);
 	log_info("front-end connected");
 }
 
@@ -258,7 +308,25 @@ static int open_events(struct server *server)
 	return memory_fault_catch(&server->session.memory, server->fault_event_fd);
 }
 
-// While a front-end is served, the next ones wait in the backlog.
+// While a front-end is served, the next ones wait in the backlog; of the first of them is told.
+static void somebody_waits(struct watch *watch, u32 events)
+{
+	struct server *server = container_of(watch, struct server, listener_watch);
+
+	(void)events;
+	if (!connection_is_open(&server->connection))
+		return; // server_serve accepts it in the next turn
+	log_info("another front-end waits until this one has gone");
+	server->told_of_waiting = true;
+}
+
+// Whether it is of use to be woken by the listener.
+static bool listener_is_wanted(const struct server *server, int wait_ms)
+{
+	// one that cannot accept would only wake us in vain
+	return connection_is_open(&server->connection) ? !server->told_of_waiting : wait_ms < 0;
+}
+
 static void watch_listener(struct server *server, bool wanted)
 {
 	struct listener *listener = server->listener;
@@ -319,8 +387,7 @@ int server_serve(struct server *server)
 	while (!server->ended && !signal_received) {
 		int wait_ms = look_around(server);
 
-		// a listener that cannot accept would only wake us in vain
-		watch_listener(server, !connection_is_open(&server->connection) && wait_ms < 0);
+		watch_listener(server, listener_is_wanted(server, wait_ms));
 		if (!server->ended)
 			event_loop_turn(&server->loop, wait_ms);
 	}
@@ -353,6 +420,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->session.log.event_fd = -1;
 	server->session.postcopy = (struct postcopy){.fd = -1};
 	server->listener_watched = false;
+	server->told_of_waiting = false;
 	server->ended = false;
 	server->leaving = false;
 	server->result = 0;
@@ -360,8 +428,11 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->listener = listener;
 	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
 	server->connection.fd = -1;
+	server->peer_fd = -1;
+	server->peer_has_ended = false;
+	server->peer_watch.ready = peer_ended;
 	server->fault_event_fd = -1;
-	server->listener_watch.ready = woken;
+	server->listener_watch.ready = somebody_waits;
 	server->connection_watch.ready = connection_ready;
 	server->call_back_ms = CALL_BACK_FIRST_MS;
 	server_catch_signals(device);
@@ -385,6 +456,7 @@ void server_offer_postcopy(struct server *server, int userfault_fd)
 void server_drain(struct server *server)
 {
 	if (connection_is_open(&server->connection)) {
+		forget_peer(server);
 		reset_session(server);
 		connection_close(&server->connection);
 	}

@@ -26,9 +26,11 @@ struct server {
 	struct connection connection;
 	struct event_loop loop;
 	struct watch listener_watch, connection_watch, config_watch, broken_watch, signal_watch,
-		fault_watch;
+		fault_watch, peer_watch;
 	int fault_event_fd;
-	bool listener_watched;
+	int peer_fd; // a pidfd of the front-end's process; -1: unknown, or ended
+	bool peer_has_ended;
+	bool listener_watched, told_of_waiting;
 	int call_back_ms; // until a peer that we call is called again
 	u64 call_at_ns;
 	bool ended;

@@ -92,7 +92,12 @@ int session_init(struct session *session, struct device *device, struct worker *
 	session->active = false;
 	session->held_up = false;
 	session->backend_fd = -1;
+	session->channel_is_new = false;
+	session->owned = false;
+	session->negotiated = false;
 	session->features = 0;
+	session->driver_features = 0;
+	session->driver_in_doubt = true;
 	session->protocol_features = 0;
 	session->features_refused = false;
 	session->status = 0;
@@ -180,6 +185,12 @@ static void tell_config_change(struct session *session)
 	connection_notify(session->backend_fd, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
 }
 
+// Those of the driver itself; the front-end's one comes and goes meanwhile.
+static u64 driver_features(const struct session *session)
+{
+	return session->features & ~BIT64(VHOST_F_LOG_ALL);
+}
+
 // vhost-user.rst, "Migration": what is written is logged once the front-end has said both where to and that it should be.
 static const struct dirty_log *wanted_log(const struct session *session)
 {
@@ -191,7 +202,7 @@ static const struct dirty_log *wanted_log(const struct session *session)
 
 bool session_is_suspended(const struct session *session)
 {
-	for (unsigned i = 0; session->features && i < session->queue_count; i++)
+	for (unsigned i = 0; session->negotiated && i < session->queue_count; i++)
 		if (session->queues[i].started && session->queues[i].enabled)
 			return false;
 	return true;
@@ -211,6 +222,45 @@ static void follow_suspension(struct session *session)
 	}
 }
 
+void session_forget_driver(struct session *session)
+{
+	for (unsigned i = 0; i < session->queue_count; i++)
+		queue_forget_driver(&session->queues[i]);
+}
+
+// What the driver before has left in the device is not this one's. No ring has taken anything for it yet.
+static void reset_for_new_driver(struct session *session)
+{
+	log_debug("the driver is a new one: the device is reset");
+	session_stop_queues(session);
+	session_forget_driver(session);
+	device_reset(session->device, session->workers);
+	device_negotiated(session->device, session->workers, driver_features(session));
+}
+
+// docs/adr/0009-when-a-driver-is-new.md: a pause looks like a reset until rings start again. The first of them that tells decides,
+// for as long as one runs.
+static void look_for_new_driver(struct session *session)
+{
+	unsigned count[QUEUE_DRIVER_NEW + 1] = {0}, before = 0;
+
+	if (session_is_suspended(session))
+		session->driver_in_doubt = true;
+	if (session_is_suspended(session) || !session->driver_in_doubt)
+		return;
+	for (unsigned i = 0; i < session->queue_count; i++) {
+		count[queue_driver(&session->queues[i])]++;
+		before += session->queues[i].has_before;
+	}
+	if (before > 0 && session->driver_features != driver_features(session))
+		count[QUEUE_DRIVER_NEW]++;
+	if (count[QUEUE_DRIVER_NEW] > 0)
+		reset_for_new_driver(session);
+	session->driver_features = driver_features(session);
+	if (count[QUEUE_DRIVER_NEW] + count[QUEUE_DRIVER_SAME] > 0 || before == 0)
+		session->driver_in_doubt = false;
+}
+
 void session_start_queues(struct session *session)
 {
 	const struct dirty_log *log = wanted_log(session);
@@ -218,6 +268,7 @@ void session_start_queues(struct session *session)
 	if (session->state.begun && !session_is_suspended(session))
 		device_state_cancel(&session->state);
 	follow_suspension(session);
+	look_for_new_driver(session);
 	if (session->postcopy.awaited)
 		return; // no memory may be touched before the front-end has said so
 	for (unsigned i = 0; session->active && i < session->queue_count; i++)
@@ -244,7 +295,7 @@ void session_abandon_memory(struct session *session)
 	postcopy_abandon(&session->postcopy, &session->memory);
 }
 
-void session_reset(struct session *session)
+static void forget_all(struct session *session)
 {
 	session_stop_queues(session);
 	device_state_cancel(&session->state);
@@ -256,15 +307,51 @@ void session_reset(struct session *session)
 	dirty_log_close(&session->log);
 	session_attach_inflight(session, 0);
 	shared_map_close(&session->inflight);
-	close_fd(&session->backend_fd);
+	session->negotiated = false;
 	session->features = 0;
-	session->protocol_features = 0;
 	session->features_refused = false;
 	session->status = 0;
 	session->config_changed = false;
 	session->ring_broke = false;
 	device_negotiated(session->device, session->workers, 0);
 	device_reset(session->device, session->workers);
+}
+
+void session_reset(struct session *session)
+{
+	forget_all(session);
+	close_fd(&session->backend_fd);
+	session->protocol_features = 0;
+	session->owned = false;
+	session->channel_is_new = false;
+}
+
+// Owners that are announced before any of them has brought a driver or memory are those of one device's queues, one each.
+static bool has_begun(const struct session *session)
+{
+	return session->negotiated || session->memory.count > 0 || session->state.begun ||
+	       dirty_log_is_open(&session->log) || session->inflight.bytes;
+}
+
+void session_begin_anew(struct session *session)
+{
+	if (!session->channel_is_new)
+		close_fd(&session->backend_fd);
+	if (!has_begun(session))
+		return;
+	forget_all(session);
+	log_info("the front-end begins anew, with another device on the same connection");
+}
+
+void session_drop_sockets(struct session *session)
+{
+	session_stop_queues(session);
+	for (unsigned i = 0; i < session->queue_count; i++)
+		if (sys_is_unix_socket(session->queues[i].vring.call_fd))
+			queue_set_call_fd(&session->queues[i], -1);
+	close_fd(&session->backend_fd);
+	device_state_cancel(&session->state);
+	session_start_queues(session);
 }
 
 void session_refresh(struct session *session)

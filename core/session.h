@@ -24,7 +24,12 @@ struct session {
 	bool active;		    // the device has what its rings need to run
 	bool held_up;		    // it lacks that for now: session_start_queues asks it again
 	int backend_fd;		    // socket for requests of ours to the front-end; -1: none; owned
-	u64 features;		    // accepted by the driver; 0: not yet
+	bool channel_is_new;	    // backend_fd came after the last owner, and before its driver
+	bool owned;		    // SET_OWNER has come
+	bool negotiated;	    // the driver has accepted features, if only none
+	u64 features;		    // which
+	u64 driver_features;	    // those with which a ring ran last
+	bool driver_in_doubt;	    // no ring that runs has told whether the driver is a new one
 	u64 protocol_features;	    // accepted by the front-end
 	bool features_refused;	    // the last SET_FEATURES
 	u8 status;		    // the front-end's part of the device status
@@ -59,6 +64,17 @@ bool session_is_suspended(const struct session *session);
 
 // The front-end has gone: stop, unmap, forget.
 void session_reset(struct session *session);
+
+// The front-end has another device on the same connection: as above, but for what it has said of that one already, which is the
+// protocol features and maybe its channel.
+void session_begin_anew(struct session *session);
+
+// Closes the sockets that the front-end has given us: it does not need them any more, and its own end of the connection may be among
+// them, or on its way through one, so that it would never be closed.
+void session_drop_sockets(struct session *session);
+
+// Whatever rings are set up next is no news of the driver.
+void session_forget_driver(struct session *session);
 
 // What the device is made of may have changed: it looks, with all rings stopped for a moment.
 void session_refresh(struct session *session);

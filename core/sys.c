@@ -1,8 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that is reserved once, before the lockdown, and touched only when used.
+// Memory that is reserved once, before the lockdown, and touched only when used; sockets that strangers send.
 #include "core/sys.h"
 
 #include <sys/mman.h>
+#include <sys/socket.h>
+
+bool sys_is_unix_socket(int fd)
+{
+	int family = 0;
+	socklen_t len = sizeof(family);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 && family == AF_UNIX;
+}
+
+void sys_close_strange(int *fd)
+{
+	const struct linger none = {0};
+
+	if (*fd >= 0)
+		(void)setsockopt(*fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+	close_fd(fd);
+}
 
 void *sys_reserve(size_t len)
 {

@@ -33,6 +33,12 @@ static inline bool sys_event_signal(int fd)
 	return write(fd, &one, sizeof(one)) >= 0 || errno != EINTR;
 }
 
+// True for a socket of the unix family: others may linger when they are closed, which waits for a peer.
+bool sys_is_unix_socket(int fd);
+
+// Closes what a stranger has sent; *fd is -1 afterwards. A socket does not linger, unless somebody else makes it do so just now.
+void sys_close_strange(int *fd);
+
 // Nanoseconds of a clock that only goes forward; no system call on usual hosts.
 static inline u64 sys_clock_ns(void)
 {

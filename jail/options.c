@@ -169,8 +169,8 @@ int jail_decide(const struct jail_options *options, struct common_options *commo
 	if (common->sandbox == SANDBOX_NONE)
 		return usage("--sandbox none: in a jail it would leave root to the "
 			     "applet; best-effort is the least");
-	if (common->socket && strchr(common->socket, '/'))
-		return usage("--socket %s: in a jail it is a name without /, as the socket is "
+	if (common->socket && (strchr(common->socket, '/') || *common->socket == '@'))
+		return usage("--socket %s: in a jail it is a name without / or @, as the socket is "
 			     "made in the VM's folder",
 			     common->socket);
 	snprintf(user, sizeof(user), "%u", (unsigned)options->uid);

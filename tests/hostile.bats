@@ -137,7 +137,7 @@ needs_userfaultfd() {
 	input sync
 }
 
-@test "O3: features without VERSION_1" {
+@test "O3: features of a legacy driver, and with RING_PACKED among them" {
 	input sync
 }
 

@@ -75,8 +75,8 @@ expect_golden() { # FILE THREAD MOST
 	while read -r most name command; do
 		! left_out "$command" || continue
 		try_out calls "$name" "$command"
-		expect_golden keeper-listening keeper 8
-		expect_golden control control 14
+		expect_golden keeper-listening keeper 9
+		expect_golden control control 16
 		expect_golden "$name.worker" worker "$most"
 		[[ ! $name =~ console-(unix|connect|terminal|log) ]] || expect_golden "$name.helper" helper 10
 	done < <(configurations)
@@ -228,7 +228,7 @@ expect_golden() { # FILE THREAD MOST
 		for set in CapPrm CapEff; do
 			expect_status "$keeper" $set $kept
 		done
-		[ "$(id -u)" != 0 ] || [ "$(find "/proc/$keeper/fd" -mindepth 1 | wc -l)" = 4 ]
+		[ "$(id -u)" != 0 ] || [ "$(find "/proc/$keeper/fd" -mindepth 1 | wc -l)" = 5 ]
 		stop
 		[ ! -e "$socket" ]
 	done

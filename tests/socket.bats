@@ -337,3 +337,82 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.send(b"\1\0\0\0\1")
 	grep -q 'debug: GET_FEATURES: ' "$log"
 	not grep -q 'trace: ' "$log"
 }
+
+@test "socket: who waits for the front-end before it to go is told of, once" {
+	serve
+	help_out "$root/build/tests/vu-client" idle "$socket" 60
+	until_true grep -q ready=1 "$folder/helper"
+	not timeout 0.3 "$root/build/tests/vu-client" id "$socket"
+	until_true grep -q 'another front-end waits' "$log"
+	not timeout 0.3 "$root/build/tests/vu-client" id "$socket"
+	end_helper
+	reads_image
+	stop
+	[ "$(grep -c 'another front-end waits' "$log")" = 1 ]
+}
+
+@test "socket: abstract ones, to listen and to call" {
+	socket=@${folder//[^a-zA-Z0-9]/-}-${RANDOM}
+	serve
+	fails 4 'another process listens on @' "$bin" blk --path null:1M --socket "$socket"
+	reads_image
+	stop
+	[ ! -e "$socket" ]
+	launch "$bin" blk --path "$image" --connect "$socket"
+	cmp <(client --accept read "$socket" 0 2048) "$image"
+	stop
+	fails 4 'needs a name behind the @' "$bin" blk --path "$image" --socket @
+}
+
+# The two that start, and what they say in all.
+said_at_start() { # TEXT
+	[ "$(cat "$folder"/start.? | grep -c "$1")" = 1 ]
+}
+
+@test "socket: two that start on one stale path: none comes between the look and the removal of the other" {
+	"$python" -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$socket"
+	strace -o /dev/null -e trace=?unlink,unlinkat -e inject=?unlink,unlinkat:delay_enter=1000000 \
+		"$bin" blk --path "$image" --read-only --socket "$socket" --sandbox none </dev/null >"$folder/start.1" 2>&1 3>&- &
+	starts+=("$!")
+	until_true grep -q replacing "$folder/start.1"
+	"$bin" blk --path "$image" --read-only --socket "$socket" --sandbox none </dev/null >"$folder/start.2" 2>&1 3>&- &
+	starts+=("$!")
+	until_true said_at_start 'error: another process listens on'
+	until_true said_at_start ': listening on'
+	reads_image
+	kill "$(pgrep -P "${starts[0]}")" "${starts[1]}" || true
+	wait "${starts[@]}" || true
+}
+
+# What all but one of them say.
+refused_starts() {
+	cat "$folder"/start.* | grep -c 'error: another process listens on' || true
+}
+
+@test "socket: fifty that start at once on one stale path: one serves, and always" {
+	"$python" -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$socket"
+	for ((i = 0; i < 50; i++)); do
+		"$bin" blk --path memory:1M --socket "$socket" --sandbox none </dev/null >"$folder/start.$i" 2>&1 3>&- &
+		starts+=("$!")
+	done
+	until_true eval '[ "$(refused_starts)" = 49 ]'
+	listening "$socket"
+	client read "$socket" 0 8 | cmp - <(head -c 4096 /dev/zero)
+	[ "$(cat "$folder"/start.* | grep -c 'replacing .*, which a process left')" = 1 ]
+	[ "$(cat "$folder"/start.* | grep -c 'listening on')" = 1 ]
+	kill "${starts[@]}" 2>/dev/null || true
+	wait "${starts[@]}" || true
+	[ ! -e "$socket" ]
+}
+
+@test "socket: a front-end that has given us its own end of the connection, and dies, is gone" {
+	serve
+	for how in own nested channel; do
+		"$python" "$lib/stranger" "$socket" "$how"
+		reads_image
+	done
+	"$python" "$lib/stranger" "$socket" lingering | grep -q refused
+	reads_image
+	stop
+	grep -q 'SET_VRING_CALL: the file descriptor is no eventfd' "$log"
+}

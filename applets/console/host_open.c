@@ -228,7 +228,7 @@ void host_remove_files(const struct host *host)
 	char target[sizeof(host->pty)] = "";
 
 	if (host->listener.path)
-		listener_remove_file(&host->listener);
+		listener_remove_left_file(&host->listener, -1);
 	if (host->link && readlink(host->link, target, sizeof(target) - 1) > 0 &&
 	    strcmp(target, host->pty) == 0)
 		unlink(host->link);

@@ -40,8 +40,17 @@ static int make_socket(const char *path, struct sockaddr_un *address)
 	if (strlen(path) >= sizeof(address->sun_path))
 		return -ENAMETOOLONG;
 	memcpy(address->sun_path, path, strlen(path));
+	if (*path == '@')
+		*address->sun_path = '\0';
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
+}
+
+/* An abstract name, written with an @ in front, has no end but its length. */
+static socklen_t address_len(const char *path)
+{
+	return *path == '@' ? (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path))
+			    : sizeof(struct sockaddr_un);
 }
 
 static int connect_once(const char *path)
@@ -51,7 +60,7 @@ static int connect_once(const char *path)
 
 	if (fd < 0)
 		return fd;
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+	if (connect(fd, (struct sockaddr *)&address, address_len(path)) == 0)
 		return fd;
 	error = -errno;
 	close(fd);
@@ -103,7 +112,7 @@ int frontend_accept(struct frontend *frontend, const char *path, int timeout_ms)
 	frontend_attach(frontend, -1);
 	if (listener < 0)
 		return listener;
-	if (bind(listener, (struct sockaddr *)&address, sizeof(address)) || listen(listener, 1)) {
+	if (bind(listener, (struct sockaddr *)&address, address_len(path)) || listen(listener, 1)) {
 		error = -errno;
 	} else {
 		error = wait_for(listener, POLLIN, now_ms() + timeout_ms);

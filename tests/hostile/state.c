@@ -45,10 +45,19 @@ static void o2(struct target *target)
 
 static void o3(struct target *target)
 {
-	const uint64_t legacy[] = {0, VU_BIT(VM_F_PROTOCOL_FEATURES), VU_BIT(VM_BLK_F_FLUSH)};
+	const uint64_t legacy[] = {0, VU_BIT(VM_BLK_F_FLUSH)};
+	const uint64_t packed = VU_BIT(VM_F_RING_PACKED);
 
-	for (size_t i = 0; i < ARRAY_SIZE(legacy); i++)
-		expect_refused_or_closed(target, MESSAGE(VU_SET_FEATURES, &legacy[i], 8));
+	for (size_t i = 0; i < ARRAY_SIZE(legacy); i++) {
+		const struct vm_options options = {
+			.without_features = ~(legacy[i] | VU_BIT(VM_F_PROTOCOL_FEATURES))};
+		struct guest guest;
+
+		guest_start(&guest, target, &options);
+		expect_io(&guest, 0);
+		guest_close(&guest);
+	}
+	expect_refused_or_closed(target, MESSAGE(VU_SET_FEATURES, &packed, 8));
 }
 
 static void o4(struct target *target)
@@ -443,7 +452,9 @@ static void o25(struct target *target)
 const struct input state_inputs[] = {
 	{.id = "O1", .description = "feature bits that were not offered", .run = o1},
 	{.id = "O2", .description = "other features while rings run", .run = o2},
-	{.id = "O3", .description = "features without VERSION_1", .run = o3},
+	{.id = "O3",
+	 .description = "features of a legacy driver, and with RING_PACKED among them",
+	 .run = o3},
 	{.id = "O4",
 	 .description = "protocol features that were not offered, then what they gate",
 	 .run = o4},

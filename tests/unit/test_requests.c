@@ -232,10 +232,27 @@ TEST(features_that_were_not_offered_are_refused)
 	assert_int_equal(desk.session.features, 0);
 }
 
-TEST(legacy_drivers_are_refused)
+TEST(legacy_drivers_are_served_and_may_take_no_feature_at_all)
 {
-	assert_true(desk_send_u64(&desk, VU_SET_FEATURES, VU_VERSION, ECHO_FEATURE) < 0);
-	assert_true(desk_send_u64(&desk, VU_SET_FEATURES, VU_VERSION, 0) < 0);
+	const u64 legacy[] = {0, ECHO_FEATURE | VU_BIT(VM_F_EVENT_IDX)};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(legacy); i++) {
+		assert_int_equal(desk_send_u64(&desk, VU_SET_FEATURES, VU_VERSION, legacy[i]), 0);
+		desk.rings[0].event_idx = legacy[i] & VU_BIT(VM_F_EVENT_IDX);
+		for (enum desk_word word = DESK_MEMORY; word < DESK_ENABLE; word++)
+			assert_int_equal(desk_say(&desk, word, 0), 0);
+		assert_true(desk.session.queues[0].running);
+		assert_true(desk_ring_works(&desk, 0));
+		session_reset(&desk.session);
+		vm_ring_reset(&desk.rings[0]);
+	}
+}
+
+TEST(legacy_drivers_that_take_what_only_modern_ones_know_are_refused)
+{
+	desk.session.ring_features = BIT64(VIRTIO_F_RING_PACKED);
+	assert_true(desk_send_u64(&desk, VU_SET_FEATURES, VU_VERSION, BIT64(VIRTIO_F_RING_PACKED)) <
+		    0);
 	assert_int_equal(desk.echo.negotiations, 0);
 }
 
@@ -455,7 +472,8 @@ int main(void)
 		DESK_TEST(reply_to_a_front_end_that_has_gone_is_told),
 		DESK_TEST(driver_learns_of_features_and_so_does_the_device),
 		DESK_TEST(features_that_were_not_offered_are_refused),
-		DESK_TEST(legacy_drivers_are_refused),
+		DESK_TEST(legacy_drivers_are_served_and_may_take_no_feature_at_all),
+		DESK_TEST(legacy_drivers_that_take_what_only_modern_ones_know_are_refused),
 		DESK_TEST(features_cannot_change_while_a_ring_runs_but_may_be_repeated),
 		DESK_TEST(protocol_features_that_were_not_offered_are_refused),
 		DESK_TEST(protocol_feature_without_the_one_that_it_needs_is_refused),

@@ -343,6 +343,7 @@ TEST(driver_cannot_kick_by_a_pipe_or_a_socket)
 	assert_true(send_fd(VU_SET_VRING_KICK, 0, ends[0]) < 0);
 	assert_true(send_fd(VU_SET_VRING_KICK, 0, sockets[0]) < 0);
 	assert_int_equal(send_fd(VU_SET_VRING_CALL, 0, sockets[0]), 0);
+	assert_true(send_fd(VU_SET_VRING_ERR, 0, sockets[0]) < 0);
 	for (unsigned i = 0; i < 2; i++) {
 		close(ends[i]);
 		close(sockets[i]);

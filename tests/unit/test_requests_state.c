@@ -127,6 +127,136 @@ TEST(status_0_stops_the_rings_and_leaves_the_device_to_a_driver_that_goes_on)
 	assert_true(desk_ring_works(&desk, 0));
 }
 
+// All rings, stopped as QEMU does.
+static void take_bases(unsigned count)
+{
+	struct vu_vring_state base;
+
+	for (unsigned i = 0; i < count; i++) {
+		assert_int_equal(desk_send_state(&desk, VU_GET_VRING_BASE, i, 0), 0);
+		desk_expect(&desk, VU_GET_VRING_BASE, &base, sizeof(base));
+	}
+}
+
+TEST(pauses_are_no_new_drivers)
+{
+	for (unsigned round = 0; round < 3; round++) {
+		desk_say_all(&desk, 0);
+		desk_say_all(&desk, 1);
+		assert_true(desk_ring_works(&desk, 1));
+		if (round == 1) { // also those of a migration that came to nothing
+			assert_int_equal(desk_send_u64(&desk, VU_SET_FEATURES, VU_VERSION,
+						       DESK_RING_FEATURES | BIT64(VHOST_F_LOG_ALL)),
+					 0);
+			assert_true(desk_ring_works(&desk, 1));
+		}
+		take_bases(2);
+	}
+	assert_int_equal(desk.echo.resets, 0);
+}
+
+TEST(driver_is_new_if_a_ring_begins_where_it_was_not_stopped)
+{
+	desk_say_all(&desk, 0); // never used
+	desk_say_all(&desk, 1);
+	assert_true(desk_ring_works(&desk, 1));
+	take_bases(2);
+	vm_ring_reset(&desk.rings[1]);
+	desk_say_all(&desk, 0);
+	assert_int_equal(desk.echo.resets, 0); // it may be the same
+	desk_say_all(&desk, 1);
+	assert_int_equal(desk.echo.resets, 1);
+	assert_true(desk.session.queues[0].running);
+	assert_true(desk.echo.features == DESK_RING_FEATURES);
+	assert_true(desk_ring_works(&desk, 0) && desk_ring_works(&desk, 1));
+	assert_int_equal(desk.echo.resets, 1);
+}
+
+TEST(driver_is_new_if_its_features_are_others)
+{
+	desk_say_all(&desk, 0);
+	take_bases(1);
+	assert_int_equal(desk_send_u64(&desk, VU_SET_FEATURES, VU_VERSION,
+				       DESK_RING_FEATURES | ECHO_FEATURE),
+			 0);
+	assert_int_equal(desk.echo.resets, 0);
+	for (enum desk_word word = DESK_MEMORY; word < DESK_WORDS; word++)
+		assert_int_equal(desk_say(&desk, word, 0), 0);
+	assert_int_equal(desk.echo.resets, 1);
+	assert_true(desk.echo.features == (DESK_RING_FEATURES | ECHO_FEATURE));
+	assert_true(desk_ring_works(&desk, 0));
+}
+
+TEST(driver_is_new_if_an_unused_ring_is_elsewhere)
+{
+	desk_say_all(&desk, 0);
+	take_bases(1);
+	desk.session.queues[0].before.desc.value += 16;
+	desk_say_all(&desk, 0);
+	assert_int_equal(desk.echo.resets, 1);
+}
+
+TEST(one_ring_alone_that_begins_anew_is_no_new_driver)
+{
+	desk_say_all(&desk, 0);
+	desk_say_all(&desk, 1);
+	assert_true(desk_ring_works(&desk, 0) && desk_ring_works(&desk, 1));
+	take_bases(1);
+	vm_ring_reset(&desk.rings[0]);
+	desk_say_all(&desk, 0);
+	assert_true(desk_ring_works(&desk, 0));
+	assert_int_equal(desk.echo.resets, 0);
+}
+
+TEST(driver_that_was_reset_by_message_is_not_reset_again)
+{
+	desk_say_all(&desk, 0);
+	assert_true(desk_ring_works(&desk, 0));
+	send_empty(VU_RESET_DEVICE);
+	vm_ring_reset(&desk.rings[0]);
+	desk_say_all(&desk, 0);
+	assert_true(desk_ring_works(&desk, 0));
+	assert_int_equal(desk.echo.resets, 1);
+}
+
+TEST(second_owner_begins_anew)
+{
+	unsigned fds = unit_open_fds();
+	int sockets[4];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets + 2), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		desk_accept_protocol_features(&desk);
+		if (i < 2) // the third has none: that of the second is not for it
+			assert_int_equal(desk_send(&desk, VU_SET_BACKEND_REQ_FD, VU_VERSION, NULL,
+						   0, &sockets[2 * i], 1),
+					 0);
+		send_empty(VU_SET_OWNER);
+		assert_true(desk.session.protocol_features != 0);
+		assert_int_equal(desk.session.backend_fd >= 0, i < 2);
+		assert_int_equal(desk.session.memory.count, 0);
+		assert_false(desk.session.negotiated || session_is_running(&desk.session));
+		assert_int_equal(desk.echo.resets, i);
+		desk_say_all(&desk, 0);
+		assert_true(desk_ring_works(&desk, 0));
+		vm_ring_reset(&desk.rings[0]);
+	}
+	session_reset(&desk.session);
+	for (unsigned i = 0; i < 4; i++)
+		close(sockets[i]);
+	assert_int_equal(unit_open_fds(), fds);
+}
+
+TEST(owners_of_one_device_for_each_of_its_queues_leave_what_was_said)
+{
+	send_empty(VU_SET_OWNER);
+	assert_int_equal(desk_say(&desk, DESK_CALL, 0), 0);
+	send_empty(VU_SET_OWNER);
+	assert_true(desk.session.queues[0].vring.call_fd >= 0);
+	assert_int_equal(desk.echo.resets, 0);
+}
+
 TEST(reset_stops_the_rings_and_resets_the_device)
 {
 	desk_say_all(&desk, 0);
@@ -274,6 +404,15 @@ int main(void)
 		RUN_WITH(setup, broken_ring_needs_a_reset, teardown),
 		RUN_WITH(setup,
 			 status_0_stops_the_rings_and_leaves_the_device_to_a_driver_that_goes_on,
+			 teardown),
+		RUN_WITH(setup, pauses_are_no_new_drivers, teardown),
+		RUN_WITH(setup, driver_is_new_if_a_ring_begins_where_it_was_not_stopped, teardown),
+		RUN_WITH(setup, driver_is_new_if_its_features_are_others, teardown),
+		RUN_WITH(setup, driver_is_new_if_an_unused_ring_is_elsewhere, teardown),
+		RUN_WITH(setup, one_ring_alone_that_begins_anew_is_no_new_driver, teardown),
+		RUN_WITH(setup, driver_that_was_reset_by_message_is_not_reset_again, teardown),
+		RUN_WITH(setup, second_owner_begins_anew, teardown),
+		RUN_WITH(setup, owners_of_one_device_for_each_of_its_queues_leave_what_was_said,
 			 teardown),
 		RUN_WITH(setup, reset_stops_the_rings_and_resets_the_device, teardown),
 		RUN_WITH(setup, reset_of_the_owner_disables_rings, teardown),
