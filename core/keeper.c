@@ -64,7 +64,7 @@ int keeper_start(struct listener *listener,
 
 	if (!listener->path)
 		return 0; // inherited: nothing to remove, nobody to call
-	socket = helper_start(serve, &duty);
+	socket = helper_start("keeper", serve, &duty);
 	if (socket < 0)
 		return socket;
 	listener->keeper_fd = socket;

@@ -55,6 +55,29 @@ static int try_connect(const struct sockaddr_un *address)
 	return error ? error : take_fd(&fd);
 }
 
+// `fd` is connected to who listens at the path, or the kernel says that somebody does whose backlog is full (-EAGAIN).
+static int refuse_live(int fd, const char *path)
+{
+	struct ucred peer = {.pid = 0};
+	socklen_t len = sizeof(peer);
+
+	if (fd >= 0)
+		(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	if (peer.pid == getpid())
+		return log_errno(-EADDRINUSE,
+				 "%s is asked for twice: --socket and each port need "
+				 "a path of their own",
+				 path);
+	if (peer.pid > 0)
+		return log_errno(-EADDRINUSE,
+				 "process %d listens on %s; stop it or choose another path",
+				 (int)peer.pid, path);
+	return log_errno(-EADDRINUSE,
+			 "another process listens on %s; stop it or choose another "
+			 "path",
+			 path);
+}
+
 // Somebody listens at the path, nobody does, or it is no socket at all.
 static int remove_stale(const struct sockaddr_un *address)
 {
@@ -71,11 +94,10 @@ static int remove_stale(const struct sockaddr_un *address)
 				 address->sun_path);
 	fd = try_connect(address);
 	if (fd >= 0 || fd == -EAGAIN) {
+		int error = refuse_live(fd, address->sun_path);
+
 		close_fd(&fd);
-		return log_errno(-EADDRINUSE,
-				 "another process listens on %s; stop it or choose another "
-				 "--socket",
-				 address->sun_path);
+		return error;
 	}
 	if (fd == -ENOENT)
 		return 0; // its keeper has removed it just now
@@ -89,10 +111,10 @@ static int remove_stale(const struct sockaddr_un *address)
 }
 
 static int bind_and_listen(struct listener *listener, const struct sockaddr_un *address,
-			   mode_t mode)
+			   const struct file_access *access)
 {
 	struct stat file;
-	mode_t before = umask((mode_t)(0777 & ~mode));
+	mode_t before = umask((mode_t)(0777 & ~access->mode));
 	int error = sys_int(bind(listener->fd, (const struct sockaddr *)address, sizeof(*address)));
 
 	umask(before);
@@ -101,11 +123,14 @@ static int bind_and_listen(struct listener *listener, const struct sockaddr_un *
 				 "cannot make the socket %s; does its folder exist, and may we "
 				 "write there?",
 				 address->sun_path);
-	if (lstat(address->sun_path, &file) == 0) {
+	if (lstat(address->sun_path, &file) == 0) { // to remove it, whatever fails from here on
 		listener->device = file.st_dev;
 		listener->inode = file.st_ino;
 		listener->made = file.st_mtim;
 	}
+	error = file_access_give(access, address->sun_path, S_IFSOCK, &file);
+	if (error)
+		return error;
 	error = sys_int(listen(listener->fd, BACKLOG));
 	return error ? log_errno(error, "cannot listen on %s", address->sun_path) : 0;
 }
@@ -118,7 +143,8 @@ int listener_clear_path(const char *path)
 	return error ? error : remove_stale(&address);
 }
 
-int listener_open_path(struct listener *listener, const char *path, mode_t mode)
+int listener_open_path(struct listener *listener, const char *path,
+		       const struct file_access *access)
 {
 	struct sockaddr_un address;
 	int error = make_address(path, &address);
@@ -131,7 +157,7 @@ int listener_open_path(struct listener *listener, const char *path, mode_t mode)
 	listener->fd = open_socket();
 	if (listener->fd < 0)
 		return listener->fd;
-	error = bind_and_listen(listener, &address, mode);
+	error = bind_and_listen(listener, &address, access);
 	if (error)
 		listener_close(listener);
 	return error;

@@ -429,7 +429,8 @@ lacks() { # STEPS COMMAND...
 		nobody unshare namespaces,empty-root,bounding start as root with CAP_SYS_ADMIN
 		root mount empty-root must allow mounts
 		nobody mount empty-root must allow mounts
-		root setgroups ids --user and --group
+		root setgroups groups setgroups must be allowed
+		root setresuid ids must exist in our user namespace
 		nobody bounding bounding SETPCAP
 		nobody no_new_privs privileges prctl
 		root landlock landlock Linux 5.13
