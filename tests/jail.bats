@@ -251,8 +251,7 @@ client_as() { # UID GID COMMAND...
 }
 
 @test "jail: what a console has written stays, and the id goes on with it" {
-	local run
-	for run in 1 2; do
+	for _ in 1 2; do
 		: >"$log"
 		launch "$bin" jail --id "$id" --chroot-base-dir "$base" --uid 1234 -- console --socket con.sock \
 			--port type=file,path=out.log --port type=fifo,path=pipe,log=pipe.log
