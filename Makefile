@@ -54,7 +54,7 @@ packages: ## install the Debian packages that the other targets on the command l
 # ---- flavours: the same sources as the product (musl) and, with glibc, for tests (san: ASan + UBSan, tsan, tests: plain, fuzz, coverage; crash: the product with crash points)
 
 LIBRARY := $(wildcard core/*.c seccomp/*.c jail/*.c applets/*.c) $(foreach a,$(APPLETS),$(wildcard applets/$a/*.c))
-SOURCES := main.c $(LIBRARY)
+SOURCES := main.c command_line.c $(LIBRARY)
 TEST_SOURCES := $(wildcard tests/unit/*.c tests/frontend/*.c tests/frontend/bin/*.c tests/bench/*.c tests/hostile/*.c tests/fuzz/*.c tests/sandbox/*.c tests/sandbox/bin/*.c)
 DEPS := build/deps
 # The static liburing: the shared one of Debian 12 does not have all functions of its header.

@@ -1,184 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// The life of a process: find the applet, parse, open, listen, start the workers, serve, give back.
-#include <stdio.h>
-#include <string.h>
+// The life of a process: read the command line, open, listen, start the workers, serve, give back.
 #include <sys/auxv.h>
 
-#include "applets/common.h"
+#include "command_line.h"
 #include "core/keeper.h"
 #include "core/log.h"
 #include "core/memory_fault.h"
 #include "core/postcopy.h"
 #include "core/process.h"
+#include "core/process_name.h"
 #include "core/server.h"
 #include "jail/jail.h"
+#include "seccomp/ids.h"
 #include "seccomp/sandbox.h"
-
-// What the exit status tells.
-enum {
-	EXIT_OK = 0,
-	EXIT_FAILED = 1,
-	EXIT_USAGE = 2,
-	EXIT_DEVICE = 3,   // the device could not be opened
-	EXIT_SOCKET = 4,   // the socket could not
-	EXIT_SANDBOX = 5,  // the sandbox did not come up to what was asked
-	EXIT_PROTOCOL = 6, // the only front-end broke the protocol
-	EXIT_NO_APPLET = 127,
-};
 
 enum {
 	MOST_INHERITED = 64,
 };
 
-struct invocation {
-	const struct applet *applet; // NULL: none was named
-	struct common_options common;
-	bool jailed; // by the word `jail` in front of the applet
-	struct jail_options jail;
-	void *values; // of the applet's options
-	char log_name[64];
-	int cpus[SERVER_MAX_WORKERS];
-	unsigned cpu_count;
-};
-
-static struct option_table common_table(struct invocation *invocation)
+static int open_listener(struct listener *listener, const struct common_options *common,
+			 const struct file_access *access)
 {
-	return (struct option_table){.options = common_option_table,
-				     .count = common_option_count,
-				     .values = &invocation->common};
-}
-
-// "--install -s DIR" as busybox spells it: the -s says "symlinks", which is all that we make.
-static bool is_install(char **arguments, int count)
-{
-	return count == 4 && strcmp(arguments[1], "--install") == 0 &&
-	       strcmp(arguments[2], "-s") == 0;
-}
-
-// What stands between the word `jail` and the applet's name, up to which *next is moved.
-static int parse_jail(struct invocation *invocation, char **arguments, int count, int *next)
-{
-	invocation->jailed = true;
-	if (jail_parse(&invocation->jail, arguments, count, next))
-		return EXIT_USAGE;
-	if (invocation->jail.help)
-		jail_print_help();
-	return EXIT_OK;
-}
-
-// Finds the applet by the program's name or, behind global options, by the first word; *next is moved past it.
-static int find_applet(struct invocation *invocation, char **arguments, int count, int *next)
-{
-	const char *ignored, *name = count > 0 ? arguments[0] : "";
-	const struct option_table tables[] = {common_table(invocation),
-					      {.options = firecracker_option_table,
-					       .count = firecracker_option_count,
-					       .values = &ignored}};
-
-	options_set_defaults(tables, 1);
-	invocation->applet = applet_find(name);
-	if (invocation->applet)
-		return EXIT_OK;
-	if (options_parse(tables, ARRAY_SIZE(tables), arguments, count, next))
-		return EXIT_USAGE;
-	if (*next < count && strcmp(arguments[*next], "jail") == 0) {
-		++*next;
-		if (parse_jail(invocation, arguments, count, next))
-			return EXIT_USAGE;
-	}
-	if (*next >= count || invocation->jail.help)
-		return EXIT_OK;
-	name = arguments[(*next)++];
-	invocation->applet = applet_find(name);
-	if (invocation->applet)
-		return EXIT_OK;
-	log_error("%s: no such applet; vhost-multi --list names them", name);
-	return EXIT_NO_APPLET;
-}
-
-static int parse_applet(struct invocation *invocation, char **arguments, int count, int next)
-{
-	const struct applet *applet = invocation->applet;
-	struct option_table tables[] = {
-		{.options = applet->options, .count = applet->option_count},
-		common_table(invocation),
-	};
-
-	invocation->values = calloc(1, applet->values_size);
-	if (!invocation->values)
-		return -ENOMEM;
-	tables[0].values = invocation->values;
-	options_set_defaults(tables, 1);
-	if (options_parse(tables, ARRAY_SIZE(tables), arguments, count, &next))
-		return -EINVAL;
-	if (next < count)
-		return log_errno(-EINVAL, "%s: options only, please; see --help", arguments[next]);
-	return 0;
-}
-
-// "2,4-7" to cpus. 0 or -EINVAL, logged.
-static int parse_cpus(struct invocation *invocation)
-{
-	const char *text = invocation->common.cpus;
-
-	while (text && *text) {
-		char *end;
-		unsigned long first = strtoul(text, &end, 10), last = first;
-
-		if (*end == '-')
-			last = strtoul(end + 1, &end, 10);
-		if (end == text || (*end && (*end != ',' || !end[1])) || last < first ||
-		    last >= 8 * sizeof(cpu_set_t))
-			return log_errno(-EINVAL, "--cpus %s: not a list such as 2,4-7",
-					 invocation->common.cpus);
-		for (; first <= last && invocation->cpu_count < SERVER_MAX_WORKERS; first++)
-			invocation->cpus[invocation->cpu_count++] = (int)first;
-		text = *end ? end + 1 : end;
-	}
-	return 0;
-}
-
-static void report_sandbox(const struct invocation *invocation)
-{
-	size_t count;
-	const struct syscall_rule *rules = invocation->applet->rules(NULL, &count);
-
-	print_rules("control", server_rules, server_rule_count);
-	if (invocation->common.postcopy)
-		print_rules("control", postcopy_rules, postcopy_rule_count);
-	print_rules("worker", worker_rules, worker_rule_count);
-	print_rules("worker", rules, count);
-}
-
-// True if the process was only asked to print something.
-static bool print_asked(const struct invocation *invocation)
-{
-	const struct common_options *common = &invocation->common;
-
-	if (common->version)
-		print_version();
-	else if (common->list)
-		print_list();
-	else if (invocation->applet && common->help)
-		print_applet_help(invocation->applet);
-	else if (invocation->applet && common->sandbox_report)
-		report_sandbox(invocation);
-	else if (!invocation->applet && !invocation->jail.help)
-		print_usage();
-	else
-		return false;
-	return true;
-}
-
-static int open_listener(struct listener *listener, const struct common_options *common)
-{
-	bool has_fd = common->fd != OPTION_UNSET;
-
-	if (!!common->socket + !!common->connect + has_fd != 1)
-		return log_errno(-EINVAL,
-				 "needs exactly one of --socket PATH, --fd N and --connect PATH");
 	if (common->socket)
-		return listener_open_path(listener, common->socket, (mode_t)common->socket_mode);
+		return listener_open_path(listener, common->socket, access);
 	if (common->connect)
 		return listener_open_client(listener, common->connect);
 	return listener_open_fd(listener, (int)common->fd);
@@ -189,6 +33,23 @@ static const char *front_end_path(const struct common_options *common)
 	if (common->fd != OPTION_UNSET)
 		return listener_path_of_fd((int)common->fd);
 	return common->socket ? common->socket : common->connect;
+}
+
+// Without more being said, who is in the group of --group may be let in by --socket-mode.
+static int find_access(struct file_access *access, const struct common_options *common,
+		       const struct sandbox *sandbox)
+{
+	gid_t ignored;
+	int error = 0;
+
+	*access = *FILE_ACCESS((mode_t)common->socket_mode);
+	if (common->user || common->group)
+		access->gid = sandbox->gid;
+	if (common->socket_user)
+		error = ids_find_user("socket-user", common->socket_user, &access->uid, &ignored);
+	if (!error && common->socket_group)
+		error = ids_find_group("socket-group", common->socket_group, &access->gid);
+	return error;
 }
 
 // A process beside ours needs the file system, so all that it gives up is what it has no use for.
@@ -384,11 +245,11 @@ static int take_socket_apart(struct common_options *common)
 static int run(struct invocation *invocation)
 {
 	static struct sandbox sandbox;
-	const struct applet_arguments arguments = {.values = invocation->values,
-						   .socket = invocation->common.socket,
-						   .front_end = front_end_path(&invocation->common),
-						   .lock_helper = lock_helper,
-						   .lock_context = &sandbox};
+	struct applet_arguments arguments = {.values = invocation->values,
+					     .socket = invocation->common.socket,
+					     .front_end = front_end_path(&invocation->common),
+					     .lock_helper = lock_helper,
+					     .lock_context = &sandbox};
 	struct listener listener;
 	struct device *device;
 
@@ -398,6 +259,8 @@ static int run(struct invocation *invocation)
 		return EXIT_SANDBOX;
 	if (prepare(&sandbox, invocation))
 		return EXIT_SANDBOX;
+	if (find_access(&arguments.access, &invocation->common, &sandbox))
+		return EXIT_USAGE;
 	if (invocation->jailed)
 		sandbox.netns_fd = jail_netns_fd();
 	// before the device may wait for what an ended process there has left: one that serves is another matter
@@ -405,63 +268,29 @@ static int run(struct invocation *invocation)
 		return EXIT_SOCKET;
 	if (invocation->applet->open(&arguments, &device))
 		return EXIT_DEVICE;
-	server_catch_signals(device);
-	if (open_listener(&listener, &invocation->common)) {
+	server_catch_signals();
+	if (open_listener(&listener, &invocation->common, &arguments.access)) {
 		invocation->applet->close(device);
 		return EXIT_SOCKET;
 	}
 	return serve(&sandbox, invocation, device, &listener);
 }
 
-// vhost-user.rst, "Backend program conventions": then all else that is asked for is ignored.
-static bool asks_for_capabilities(char **arguments, int count)
-{
-	for (int i = 1; i < count; i++)
-		if (strcmp(arguments[i], "--print-capabilities") == 0)
-			return true;
-	return false;
-}
-
-static int run_applet(struct invocation *invocation, char **arguments, int count, int next)
-{
-	int status;
-
-	snprintf(invocation->log_name, sizeof(invocation->log_name), "vhost-multi %s",
-		 invocation->applet->name);
-	log_init(invocation->log_name, LOG_LEVEL_INFO);
-	if (asks_for_capabilities(arguments, count)) {
-		print_capabilities(invocation->applet);
-		return EXIT_OK;
-	}
-	if (parse_applet(invocation, arguments, count, next) || parse_cpus(invocation)) {
-		free(invocation->values);
-		return EXIT_USAGE;
-	}
-	if (invocation->jailed && jail_decide(&invocation->jail, &invocation->common)) {
-		free(invocation->values);
-		return EXIT_USAGE;
-	}
-	log_init(invocation->log_name, (enum log_level)invocation->common.log_level);
-	status = print_asked(invocation) ? EXIT_OK : run(invocation);
-	free(invocation->values);
-	return status;
-}
-
 int main(int count, char **arguments)
 {
 	struct invocation invocation = {0};
-	int next = 1, status;
+	bool serves = false;
+	int status;
 
 	if (process_begin())
 		return EXIT_FAILED;
 	log_init("vhost-multi", LOG_LEVEL_INFO);
-	if (is_install(arguments, count))
-		return install_symlinks(arguments[3]) ? EXIT_FAILED : EXIT_OK;
-	status = find_applet(&invocation, arguments, count, &next);
-	if (status != EXIT_OK)
-		return status;
-	if (invocation.applet)
-		return run_applet(&invocation, arguments, count, next);
-	print_asked(&invocation);
-	return EXIT_OK;
+	arguments = process_name_take_place(count, arguments);
+	if (!arguments)
+		return EXIT_FAILED;
+	status = command_line_read(&invocation, arguments, count, &serves);
+	if (serves)
+		status = run(&invocation);
+	free(invocation.values);
+	return status;
 }

@@ -4,6 +4,7 @@
 
 #include "applets/options.h"
 #include "core/device.h"
+#include "core/file_access.h"
 #include "seccomp/rule.h"
 
 // What the command line says to an applet.
@@ -12,6 +13,7 @@ struct applet_arguments {
 	const char *socket; // the path that we listen on for front-ends, or NULL
 	const char
 		*front_end; // the path of the socket by which they come, whoever made it, or NULL
+	struct file_access access; // of all that is made for others: sockets, ptys, fifos, links
 
 	// For a process that the applet forks in `open`, to do what the lockdown takes from ours: gives up all but these
 	// system calls. 0, or -errno, logged: then it must end. With lock_context.
@@ -35,6 +37,10 @@ struct applet {
 
 	// Optional. The fds that the options name, which the process was started with: at most `most` to fds; answers how many.
 	unsigned (*inherited_fds)(const void *values, int *fds, unsigned most);
+
+	// Optional. Says what is wrong with the options, before anything is opened: what can be seen from them alone. 0, or -EINVAL,
+	// logged. Only the values and the socket's path are there.
+	int (*check)(const struct applet_arguments *arguments);
 
 	// Opens all that the device needs, as the command line says. 0 and *device, or -errno with the reason
 	// logged. Control thread, before the lockdown.

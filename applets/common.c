@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "applets/nearest.h"
 #include "core/log.h"
 #include "core/sys.h"
 
@@ -20,9 +21,13 @@ const struct option common_option_table[] = {
 	{.name = "connect", .type = OPTION_TEXT, .argument = "PATH",
 	 .help = "or: call the front-end that listens there",
 	 .offset = offsetof(struct common_options, connect)},
-	{.name = "socket-mode", .type = OPTION_NUMBER, .argument = "MODE", .initial = "0600", .max = 0777,
-	 .help = "permissions of the socket file, octal with a leading 0",
+	{.name = "socket-mode", .type = OPTION_MODE, .argument = "MODE", .initial = "0600", .max = 0777,
+	 .help = "permissions of the socket file, in octal",
 	 .offset = offsetof(struct common_options, socket_mode)},
+	{.name = "socket-user", .type = OPTION_TEXT, .argument = "NAME", .help = "whose it is [who starts us]",
+	 .offset = offsetof(struct common_options, socket_user)},
+	{.name = "socket-group", .type = OPTION_TEXT, .argument = "NAME", .help = "and of which group [of --group]",
+	 .offset = offsetof(struct common_options, socket_group)},
 	{.name = "on-disconnect", .type = OPTION_CHOICE, .choices = "listen|exit", .initial = "listen",
 	 .help = "when the front-end goes",
 	 .offset = offsetof(struct common_options, on_disconnect)},
@@ -71,7 +76,7 @@ const struct option common_option_table[] = {
 // clang-format on
 
 const size_t common_option_count = ARRAY_SIZE(common_option_table);
-const size_t serving_option_count = 18;
+const size_t serving_option_count = 20;
 
 #define APPLET(name) extern const struct applet name##_applet;
 #include "generated/applet_list.h"
@@ -86,17 +91,36 @@ const struct applet *const applet_list[] = {
 
 static const char prefix[] = "vhost-";
 
-const struct applet *applet_find(const char *name)
+// What is left of a command's name without its folder and "vhost-".
+static const char *bare_name(const char *name)
 {
 	const char *slash = strrchr(name, '/');
 
 	name = slash ? slash + 1 : name;
-	if (strncmp(name, prefix, strlen(prefix)) == 0)
-		name += strlen(prefix);
+	return strncmp(name, prefix, strlen(prefix)) == 0 ? name + strlen(prefix) : name;
+}
+
+const struct applet *applet_find(const char *name)
+{
+	name = bare_name(name);
 	for (size_t i = 0; applet_list[i]; i++)
 		if (strcmp(applet_list[i]->name, name) == 0)
 			return applet_list[i];
 	return NULL;
+}
+
+void applet_unknown(const char *name, const char *what)
+{
+	const char *bare = bare_name(name);
+	struct nearest nearest;
+
+	nearest_init(&nearest, bare, strlen(bare));
+	for (size_t i = 0; applet_list[i]; i++)
+		nearest_offer(&nearest, applet_list[i]->name, strlen(applet_list[i]->name));
+	nearest_offer(&nearest, "jail", strlen("jail"));
+	log_error("%s: %s%s%.*s%s vhost-multi --list names them", name, what,
+		  nearest.best ? "; do you mean " : "", (int)nearest.best_len, nearest.best ?: "",
+		  nearest.best ? "?" : ";");
 }
 
 void print_version(void)

@@ -9,7 +9,7 @@ struct common_options {
 	u64 fd, socket_mode, workers;
 	unsigned on_disconnect, log_level, packed, postcopy;
 	bool in_order;
-	const char *user, *group, *netns;
+	const char *user, *group, *netns, *socket_user, *socket_group;
 	unsigned sandbox;
 	bool help, version, list, print_capabilities, sandbox_report;
 	const char *install;
@@ -26,6 +26,9 @@ extern const struct applet *const applet_list[];
 
 // By the name of a command: "blk", "vhost-blk", or a path that ends so. NULL if none is called so.
 const struct applet *applet_find(const char *name);
+
+// One line that `name`, which is none, is no applet's, and which one may be meant. `what` is said of it.
+void applet_unknown(const char *name, const char *what);
 
 void print_version(void);
 void print_list(void);

@@ -7,8 +7,9 @@
 enum option_type {
 	OPTION_FLAG,   // bool: no argument
 	OPTION_TEXT,   // const char *: kept by reference
-	OPTION_NUMBER, // u64: decimal, 0x… or 0…
-	OPTION_SIZE,   // u64: a number with K, M, G or T behind it, in powers of 1024
+	OPTION_NUMBER, // u64: decimal, whatever zeroes stand in front, or 0x…
+	OPTION_SIZE, // u64: a number with K, M, G or T behind it (or k, m, g, t), in powers of 1024
+	OPTION_MODE, // u64: octal, with or without a 0 in front
 	OPTION_CHOICE, // unsigned: which of the words in `choices`
 	OPTION_LIST, // struct option_list: each time the option is given adds a text, kept by reference
 };
@@ -31,16 +32,18 @@ struct option {
 		argument; // what stands for the argument in help: "PATH"; NULL for flags and choices
 	const char *choices; // "auto|uring|sync"
 	const char *initial; // the default, as it would be typed; NULL: unset
+	bool may_be_empty;   // of a text: if not, an empty one is refused
 	u64 min, max;	     // of numbers and sizes; max: of a list, how often it may be given
 	const char *help;    // one line
 	size_t offset;	     // where its value is in the table's struct of values
 };
 
-// A table and the struct that its values go to.
+// A table, at most 64 rows, and the struct that its values go to.
 struct option_table {
 	const struct option *options;
 	size_t count;
 	void *values;
+	u64 *given; // which rows have been given, by bit; each may be once, but for lists. NULL: as often as you like
 };
 
 // Writes all defaults to the tables' values.
@@ -51,8 +54,9 @@ void options_set_defaults(const struct option_table *tables, size_t table_count)
 must_check int options_parse(const struct option_table *tables, size_t table_count,
 			     char *const *arguments, int count, int *next);
 
-// Converts a size such as "4096", "512M" or "4G". 0 or -EINVAL, nothing logged.
+// Converts a size such as "4096", "512M" or "4g"; a decimal number. 0 or -EINVAL, nothing logged.
 must_check int options_parse_size(const char *text, u64 *size);
+must_check int options_parse_number(const char *text, u64 *number);
 
 // Prints one line or two for each option of a table.
 void options_print_help(const struct option *options, size_t count);

@@ -97,6 +97,14 @@ void guest_memory_clear(struct guest_memory *memory)
 	memory->count = 0;
 }
 
+bool guest_memory_is_blank(const struct guest_memory *memory)
+{
+	for (unsigned i = 0; i < memory->count; i++)
+		if (!memory->regions[i].map.blank)
+			return false;
+	return memory->count > 0;
+}
+
 static bool region_holds(const struct guest_region *region, struct guest_addr addr)
 {
 	return addr.value >= region->guest.value && addr.value - region->guest.value < region->len;

@@ -32,6 +32,9 @@ struct guest_memory {
 	struct guest_region regions[GUEST_MEMORY_SLOTS];
 };
 
+// Whether there is memory, and none of it held anything when it was shared.
+bool guest_memory_is_blank(const struct guest_memory *memory);
+
 // Maps `len` bytes of the file behind `fd`, from `offset` on, as a new region. The fd remains the caller's
 // and may be closed. Nothing changes on error: -EINVAL (empty, wraps, overlaps, beyond the end of file, not
 // a shareable file), -ENOSPC (no slot left), or what mmap answers. Logs the reason.

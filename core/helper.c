@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 
 #include "core/log.h"
+#include "core/process_name.h"
 #include "core/sys.h"
 
 union fd_control {
@@ -37,9 +38,9 @@ static pid_t fork_deaf(int *error)
 	return pid;
 }
 
-int helper_start(void (*serve)(void *context, int socket), void *context)
+int helper_start(const char *role, void (*serve)(void *context, int socket), void *context)
 {
-	int fds[2], error;
+	int fds[2], error, parent = (int)getpid();
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) != 0)
@@ -48,6 +49,7 @@ int helper_start(void (*serve)(void *context, int socket), void *context)
 	if (pid == 0) {
 		setsid(); // out of our terminal's reach, and free to set what is no terminal of its own
 		close_others(fds[1]);
+		process_name_set(role, parent);
 		serve(context, fds[1]);
 		_exit(0);
 	}

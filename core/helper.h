@@ -5,9 +5,11 @@
 
 #include "core/base.h"
 
-// Forks it: there serve(context, socket) runs, with no fd but standard ones and this socket, and its return is the end.
-// The socket to ask it by, the caller's from here on, or -errno, logged. Control thread, before any other exists.
-must_check int helper_start(void (*serve)(void *context, int socket), void *context);
+// Forks it: there serve(context, socket) runs, with no fd but standard ones and this socket, and its return is the end. `role` is one
+// word, by which ps tells it from us. The socket to ask it by, the caller's from here on, or -errno, logged. Control thread, before
+// any other exists.
+must_check int helper_start(const char *role, void (*serve)(void *context, int socket),
+			    void *context);
 
 // What it answers: an fd, the caller's from here on, or -errno.
 must_check int helper_ask(int socket, u8 command);

@@ -66,7 +66,7 @@ int keeper_start(struct listener *listener,
 
 	if (!listener->connects && !listener_has_file(listener))
 		return 0; // nothing to remove, nobody to call
-	socket = helper_start(serve, &duty);
+	socket = helper_start("keeper", serve, &duty);
 	if (socket < 0)
 		return socket;
 	listener->keeper_fd = socket;

@@ -113,12 +113,27 @@ static int lock_folder(const char *path)
 	return fd;
 }
 
-// Who is asked not to take the place of a live one.
-static int in_use(const struct address *address)
+// `fd` is connected to who listens at the path, or the kernel says that somebody does whose backlog is full (-EAGAIN).
+static int refuse_live(int fd, const char *path)
 {
+	struct ucred peer = {.pid = 0};
+	socklen_t len = sizeof(peer);
+
+	if (fd >= 0)
+		(void)getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	if (peer.pid == getpid())
+		return log_errno(-EADDRINUSE,
+				 "%s is asked for twice: --socket and each port need "
+				 "a path of their own",
+				 path);
+	if (peer.pid > 0)
+		return log_errno(-EADDRINUSE,
+				 "process %d listens on %s; stop it or choose another path",
+				 (int)peer.pid, path);
 	return log_errno(-EADDRINUSE,
-			 "another process listens on %s; stop it or choose another --socket",
-			 address->text);
+			 "another process listens on %s; stop it or choose another "
+			 "path",
+			 path);
 }
 
 // Somebody listens at the path, nobody does, or it is no socket at all.
@@ -136,8 +151,10 @@ static int remove_stale(const struct address *address)
 				 address->text);
 	fd = try_connect(address);
 	if (fd >= 0 || fd == -EAGAIN) {
+		int error = refuse_live(fd, address->text);
+
 		close_fd(&fd);
-		return in_use(address);
+		return error;
 	}
 	if (fd == -ENOENT)
 		return 0; // its keeper has removed it just now
@@ -150,31 +167,46 @@ static int remove_stale(const struct address *address)
 	return 0;
 }
 
-static int bind_and_listen(struct listener *listener, const struct address *address, mode_t mode)
+// The file, which is noted so that it is removed whatever fails from here on, becomes theirs for whom it is.
+static int give_file(struct listener *listener, const struct address *address,
+		     const struct file_access *access)
 {
 	struct stat file;
-	mode_t before = umask((mode_t)(0777 & ~mode));
+
+	if (!listener_has_file(listener))
+		return 0;
+	if (lstat(address->text, &file) == 0) {
+		listener->device = file.st_dev;
+		listener->inode = file.st_ino;
+		listener->made = file.st_mtim;
+	}
+	return file_access_give(access, address->text, S_IFSOCK, &file);
+}
+
+static int bind_and_listen(struct listener *listener, const struct address *address,
+			   const struct file_access *access)
+{
+	mode_t before = umask((mode_t)(0777 & ~access->mode));
 	int error =
 		sys_int(bind(listener->fd, (const struct sockaddr *)&address->name, address->len));
 
 	umask(before);
 	if (error == -EADDRINUSE)
-		return in_use(address);
+		return refuse_live(-1, address->text);
 	if (error)
 		return log_errno(error,
 				 "cannot make the socket %s; does its folder exist, and may we "
 				 "write there?",
 				 address->text);
-	if (listener_has_file(listener) && lstat(address->text, &file) == 0) {
-		listener->device = file.st_dev;
-		listener->inode = file.st_ino;
-		listener->made = file.st_mtim;
-	}
+	error = give_file(listener, address, access);
+	if (error)
+		return error;
 	error = sys_int(listen(listener->fd, BACKLOG));
 	return error ? log_errno(error, "cannot listen on %s", address->text) : 0;
 }
 
-static int make_and_listen(struct listener *listener, const struct address *address, mode_t mode)
+static int make_and_listen(struct listener *listener, const struct address *address,
+			   const struct file_access *access)
 {
 	int error = listener_has_file(listener) ? remove_stale(address) : 0;
 
@@ -183,7 +215,7 @@ static int make_and_listen(struct listener *listener, const struct address *addr
 	listener->fd = open_socket();
 	if (listener->fd < 0)
 		return listener->fd;
-	error = bind_and_listen(listener, address, mode);
+	error = bind_and_listen(listener, address, access);
 	if (error)
 		listener_close(listener);
 	return error;
@@ -200,11 +232,12 @@ int listener_clear_path(const char *path)
 		return error;
 	fd = is_abstract(path) ? try_connect(&address) : lock_folder(path);
 	if (is_abstract(path))
-		return fd >= 0 || fd == -EAGAIN ? in_use(&address) : 0;
+		return fd >= 0 || fd == -EAGAIN ? refuse_live(fd, address.text) : 0;
 	return remove_stale(&address);
 }
 
-int listener_open_path(struct listener *listener, const char *path, mode_t mode)
+int listener_open_path(struct listener *listener, const char *path,
+		       const struct file_access *access)
 {
 	struct address address;
 	int error = make_address(path, &address);
@@ -215,7 +248,7 @@ int listener_open_path(struct listener *listener, const char *path, mode_t mode)
 		return error;
 	if (listener_has_file(listener))
 		folder = lock_folder(path);
-	return make_and_listen(listener, &address, mode);
+	return make_and_listen(listener, &address, access);
 }
 
 static bool socket_option_is(int fd, int option, int wanted)

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "core/base.h"
+#include "core/file_access.h"
 
 struct listener {
 	int fd;		  // listening, or -1
@@ -20,9 +20,11 @@ struct listener {
 	int keeper_fd;	      // a socket to the process that calls and removes for us; -1: we do
 };
 
-// Makes a socket file with these permissions, or an abstract socket, and listens. A file that a dead process left is replaced, by
-// one of those that start at the same time; one that is in use or no socket is left alone. `path` is kept by reference. 0 or -errno, the reason logged.
-must_check int listener_open_path(struct listener *listener, const char *path, mode_t mode);
+// Makes a socket file for whom `access` says, or an abstract socket, and listens, no earlier. A file that a dead process left is
+// replaced, by one of those that start at the same time; one that is in use or no socket is left alone. `path` is kept by reference.
+// 0 or -errno, the reason logged.
+must_check int listener_open_path(struct listener *listener, const char *path,
+				  const struct file_access *access);
 
 // The part of listener_open_path that sees to what is there already.
 must_check int listener_clear_path(const char *path);

@@ -15,6 +15,7 @@ static enum log_level log_most = LOG_LEVEL_INFO;
 static int log_pid;
 static const char *log_line_end = "\n";
 static unsigned lost; // lines, since the last one that was written
+static const char *log_folder;
 
 void log_init(const char *name, enum log_level level)
 {
@@ -32,6 +33,11 @@ void log_set_line_end(const char *end)
 {
 	assert(strlen(end) <= 2);
 	log_line_end = end;
+}
+
+void log_set_folder(const char *folder)
+{
+	log_folder = folder;
 }
 
 static void append(char *line, size_t *len, const char *format, va_list arguments)
@@ -84,6 +90,10 @@ static void emit(enum log_level level, int error, const char *format, va_list ar
 	append(line, &len, format, arguments);
 	if (error < 0 && error != -EINVAL) // that one says no more than the line does
 		append_text(line, &len, ": %s", strerror(-error));
+	if (error == -ENOENT && log_folder)
+		append_text(line, &len, " (relative paths begin in %s)", log_folder);
+	if (error == -EMFILE)
+		append_text(line, &len, "; raise the limit: ulimit -n, LimitNOFILE= of a unit");
 	for (const char *end = log_line_end; *end; end++)
 		line[len++] = *end;
 	// others may have made it nonblocking, and it be full; if it is gone nobody is left to tell
@@ -99,6 +109,15 @@ void log_line(enum log_level level, const char *format, ...)
 		return;
 	va_start(arguments, format);
 	emit(level, 0, format, arguments);
+	va_end(arguments);
+}
+
+void log_alarm(const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	emit(LOG_LEVEL_WARNING, 0, format, arguments);
 	va_end(arguments);
 }
 

@@ -31,6 +31,12 @@ printf_like(2, 3) void log_line(enum log_level level, const char *format, ...);
 // text), and answers `error`: "return log_errno(fd, "cannot open %s", path);"
 printf_like(2, 3) int log_errno(int error, const char *format, ...);
 
+// As log_warning, but shown at every level: what nobody may have chosen not to know.
+printf_like(1, 2) void log_alarm(const char *format, ...);
+
+// Where relative paths lead, if that is not where the user was (kept by reference): said of each file that log_errno finds missing.
+void log_set_folder(const char *folder);
+
 #define log_error(...) log_line(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_line(LOG_LEVEL_WARNING, __VA_ARGS__)
 #define log_info(...) log_line(LOG_LEVEL_INFO, __VA_ARGS__)

@@ -35,8 +35,10 @@ int request_set_vring_num(struct session *session, struct message *message, stru
 
 	(void)reply;
 	if (num == 0 || num > queue->max_size || (!may_be_packed(session) && !is_power_of_two(num)))
-		return log_errno(-EINVAL, "SET_VRING_NUM: %u entries: not %s up to %u", num,
-				 may_be_packed(session) ? "1" : "a power of two", queue->max_size);
+		return log_errno(-EINVAL, "SET_VRING_NUM: %u entries: not %s up to %u%s", num,
+				 may_be_packed(session) ? "1" : "a power of two", queue->max_size,
+				 session->device->ops->queue_size ? ", which --queue-size says"
+								  : "");
 	queue->layout.num = (u16)num;
 	return 0;
 }

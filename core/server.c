@@ -83,14 +83,13 @@ static void note_signal(int number)
 	errno = error;
 }
 
-void server_catch_signals(const struct device *device)
+void server_catch_signals(void)
 {
 	struct sigaction note = {.sa_handler = note_signal};
 
 	sigaction(SIGTERM, &note, NULL);
 	sigaction(SIGINT, &note, NULL);
-	if (device->ops->refresh)
-		sigaction(SIGHUP, &note, NULL);
+	sigaction(SIGHUP, &note, NULL);
 }
 
 static void stop_worker(struct server *server, struct worker *worker)
@@ -105,8 +104,11 @@ static int start_worker(struct server *server, unsigned index, int cpu)
 	int error = worker_start(worker, index, cpu);
 
 	if (error)
-		return log_errno(error, "cannot start worker %u%s", index,
-				 cpu >= 0 ? "; see --cpus" : "");
+		return cpu >= 0 ? log_errno(error,
+					    "cannot start worker %u on processor %d; see "
+					    "--cpus",
+					    index, cpu)
+				: log_errno(error, "cannot start worker %u", index);
 	error = device_worker_start(server->device, worker);
 	if (error)
 		worker_stop(worker);
@@ -117,6 +119,9 @@ static int start_workers(struct server *server, const struct server_options *opt
 {
 	unsigned wanted = device_worker_count(server->device, options->workers);
 
+	if (wanted < options->workers)
+		log_warning("of %u --workers this device has work for %u", options->workers,
+			    wanted);
 	while (server->worker_count < wanted) {
 		unsigned index = server->worker_count;
 		int cpu = options->cpu_count ? options->cpus[index % options->cpu_count] : -1;
@@ -435,7 +440,7 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->listener_watch.ready = somebody_waits;
 	server->connection_watch.ready = connection_ready;
 	server->call_back_ms = CALL_BACK_FIRST_MS;
-	server_catch_signals(device);
+	server_catch_signals();
 	error = open_events(server);
 	if (!error)
 		error = start_workers(server, options);

@@ -40,7 +40,7 @@ struct server {
 
 // SIGTERM and SIGINT end server_serve from here on, even if they come before it is called, and SIGHUP has the device look at
 // what it is made of, if it can do that. To be called before anything is made that must not stay behind, such as a socket file.
-void server_catch_signals(const struct device *device);
+void server_catch_signals(void);
 
 // How many fds there will be at once, at most, beside those that are open before server_init.
 unsigned server_more_fds(const struct device *device, const struct server_options *options);

@@ -91,6 +91,8 @@ int session_init(struct session *session, struct device *device, struct worker *
 	session->inflight_fd = -1;
 	session->active = false;
 	session->held_up = false;
+	session->memory_seen = false;
+	session->rings_seen = false;
 	session->backend_fd = -1;
 	session->channel_is_new = false;
 	session->owned = false;
@@ -261,6 +263,29 @@ static void look_for_new_driver(struct session *session)
 		session->driver_in_doubt = false;
 }
 
+#define SHARE_IT "QEMU: -object memory-backend-memfd,share=on; Cloud Hypervisor: --memory shared=on"
+
+// A driver has written its rings before they run, so what it writes to is not what we see; unless nobody has written yet, as in a
+// test.
+static void look_for_driver(struct session *session)
+{
+	session->memory_seen |= session->memory.count > 0;
+	if (session->rings_seen || !session_is_running(session))
+		return;
+	session->rings_seen = true;
+	if (guest_memory_is_blank(&session->memory) && session->postcopy.fd < 0)
+		log_warning("all of the guest's memory was empty when it was shared; if no request "
+			    "comes, the front-end has it for itself alone (" SHARE_IT ")");
+}
+
+// How it looks when a front-end that could not share memory gives up.
+static void look_back(const struct session *session)
+{
+	if (session->features && !session->memory_seen)
+		log_warning("the front-end negotiated features, but has shared no memory; the "
+			    "guest's must be shared (" SHARE_IT ")");
+}
+
 void session_start_queues(struct session *session)
 {
 	const struct dirty_log *log = wanted_log(session);
@@ -273,6 +298,7 @@ void session_start_queues(struct session *session)
 		return; // no memory may be touched before the front-end has said so
 	for (unsigned i = 0; session->active && i < session->queue_count; i++)
 		queue_start(&session->queues[i], &session->memory, log, session->features);
+	look_for_driver(session);
 	tell_config_change(session);
 }
 
@@ -297,6 +323,9 @@ void session_abandon_memory(struct session *session)
 
 static void forget_all(struct session *session)
 {
+	look_back(session);
+	session->memory_seen = false;
+	session->rings_seen = false;
 	session_stop_queues(session);
 	device_state_cancel(&session->state);
 	for (unsigned i = 0; i < session->queue_count; i++)
@@ -356,6 +385,10 @@ void session_drop_sockets(struct session *session)
 
 void session_refresh(struct session *session)
 {
+	if (!session->device->ops->refresh) {
+		log_info("SIGHUP: this device has nothing to look at anew");
+		return;
+	}
 	session_stop_queues(session);
 	device_refresh(session->device, session->workers);
 	session_start_queues(session);

@@ -22,6 +22,8 @@ struct session {
 	bool config_changed;	    // and the front-end has not been told
 	bool ring_broke;	    // and the front-end does not know that
 	bool active;		    // the device has what its rings need to run
+	bool memory_seen;	    // this front-end has shared memory with us
+	bool rings_seen;	    // and run a ring
 	bool held_up;		    // it lacks that for now: session_start_queues asks it again
 	int backend_fd;		    // socket for requests of ours to the front-end; -1: none; owned
 	bool channel_is_new;	    // backend_fd came after the last owner, and before its driver

@@ -11,7 +11,7 @@
 #include "core/sys.h"
 
 // The file must hold the whole part: an access past its end would be a SIGBUS.
-static int check_file(const char *what, u64 len, u64 offset, int fd, u64 *block_len)
+static int check_file(const char *what, u64 len, u64 offset, int fd, u64 *block_len, bool *blank)
 {
 	struct stat file;
 	u64 end;
@@ -28,6 +28,7 @@ static int check_file(const char *what, u64 len, u64 offset, int fd, u64 *block_
 				 "%s of %#" PRIx64 " bytes at offset %#" PRIx64
 				 " ends after its file of %#" PRIx64 " bytes",
 				 what, len, offset, (u64)file.st_size);
+	*blank = file.st_blocks == 0;
 	*block_len = (u64)sysconf(_SC_PAGESIZE);
 	if (is_power_of_two((u64)file.st_blksize) && (u64)file.st_blksize > *block_len &&
 	    file.st_blksize <= SHARED_MAP_MAX_BLOCK)
@@ -38,7 +39,8 @@ static int check_file(const char *what, u64 len, u64 offset, int fd, u64 *block_
 int shared_map_open(struct shared_map *map, const char *what, u64 len, u64 offset, int fd)
 {
 	u64 block_len = 0, before, map_len;
-	int error = check_file(what, len, offset, fd, &block_len);
+	bool blank = false;
+	int error = check_file(what, len, offset, fd, &block_len, &blank);
 	void *mapped;
 
 	if (error)
@@ -53,7 +55,8 @@ int shared_map_open(struct shared_map *map, const char *what, u64 len, u64 offse
 				   .len = len,
 				   .map = mapped,
 				   .map_len = map_len,
-				   .block_len = block_len};
+				   .block_len = block_len,
+				   .blank = blank};
 	return 0;
 }
 

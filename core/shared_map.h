@@ -13,6 +13,7 @@ struct shared_map {
 	void *map; // the whole mapping, which may begin and end outside the part
 	size_t map_len;
 	u64 block_len; // bytes of a page of the file; a power of two
+	bool blank;    // the file held nothing when it was mapped
 };
 
 // Maps `len` bytes of the file behind `fd`, from `offset` on. The fd remains the caller's and may be closed. `what` is for

@@ -138,6 +138,7 @@ static int make_own(struct cgroup *cgroup, const char *path)
 	if (error && error != -ENOENT)
 		return log_errno(error, "--id %s: the cgroup %s/%s is in use; end what runs in it",
 				 cgroup->id, path, cgroup->id);
+	snprintf(cgroup->path, sizeof(cgroup->path), "%.400s/%s", path, cgroup->id);
 	cgroup->fd = path_make_folder(cgroup->parent_fd, cgroup->id, 0755);
 	return cgroup->fd < 0
 		       ? log_errno(cgroup->fd, "cannot make the cgroup %s/%s", path, cgroup->id)
@@ -181,7 +182,7 @@ void cgroup_remove(struct cgroup *cgroup)
 	if (cgroup->fd >= 0)
 		error = sys_int(unlinkat(cgroup->parent_fd, cgroup->id, AT_REMOVEDIR));
 	if (error)
-		log_warning("the cgroup of %s is left: %s", cgroup->id, strerror(-error));
+		log_warning("the cgroup %s is left: %s", cgroup->path, strerror(-error));
 	close_fd(&cgroup->fd);
 	close_fd(&cgroup->parent_fd);
 }

@@ -8,6 +8,7 @@ struct cgroup {
 	int parent_fd; // MOUNT/PARENT
 	int fd;	       // -1: there is none
 	const char *id;
+	char path[512]; // for messages
 };
 
 // Makes the cgroup and all that is missing above it, turns on the controllers that `values` ("memory.max=64M") need, and writes these.

@@ -4,6 +4,8 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -17,7 +19,9 @@ static const char room[] =
 	"vhost-multi"; // below BASE, as Firecracker's jailer has one for each program
 
 // Calls `function` for each entry until it answers an error.
-static int each_entry(int fd, int (*function)(int fd, const char *name, mode_t type, void *context),
+static int each_entry(int fd,
+		      int (*function)(int fd, const char *name, const struct stat *file,
+				      void *context),
 		      void *context)
 {
 	int own = path_open(fd, ".", O_RDONLY | O_DIRECTORY), error = 0;
@@ -36,34 +40,39 @@ static int each_entry(int fd, int (*function)(int fd, const char *name, mode_t t
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (fstatat(fd, entry->d_name, &file, AT_SYMLINK_NOFOLLOW) == 0)
-			error = function(fd, entry->d_name, file.st_mode & S_IFMT, context);
+			error = function(fd, entry->d_name, &file, context);
 	}
 	closedir(entries);
 	return error;
 }
 
-// Sockets and symlinks are what applets make; anything else somebody may want to keep.
-static int remove_entry(int fd, const char *name, mode_t type, void *context)
+// What an applet has made while it was root, such as a console's log, and what only root can have put there: nobody else has a hand
+// in it, so it may stay, and the next applet may go on with it.
+static bool is_roots_file(const struct stat *file)
 {
-	bool ours = type == S_IFSOCK || type == S_IFLNK;
-	int error = ours ? sys_int(unlinkat(fd, name, 0)) : -ENOTEMPTY;
-
-	(void)context;
-	return error == -ENOENT ? 0 : error;
+	return S_ISREG(file->st_mode) && file->st_uid == 0 && file->st_nlink == 1 &&
+	       !(file->st_mode & (S_IWGRP | S_IWOTH));
 }
 
-struct owner {
-	uid_t uid;
-	gid_t gid;
+// What is found beside what applets make.
+struct left {
+	char name[NAME_MAX + 1]; // the first of it that is neither ours nor root's; empty: none
+	unsigned files;		 // of root
 };
 
-static int give_entry(int fd, const char *name, mode_t type, void *context)
+// Sockets, fifos and symlinks are what applets make for as long as they live; anything else somebody may want to keep.
+static int remove_entry(int fd, const char *name, const struct stat *file, void *context)
 {
-	const struct owner *owner = context;
+	struct left *left = context;
+	int error = 0;
 
-	return type == S_IFSOCK
-		       ? sys_int(fchownat(fd, name, owner->uid, owner->gid, AT_SYMLINK_NOFOLLOW))
-		       : 0;
+	if (S_ISSOCK(file->st_mode) || S_ISLNK(file->st_mode) || S_ISFIFO(file->st_mode))
+		error = sys_int(unlinkat(fd, name, 0));
+	else if (is_roots_file(file))
+		left->files++;
+	else if (!left->name[0])
+		snprintf(left->name, sizeof(left->name), "%s", name);
+	return error == -ENOENT ? 0 : error;
 }
 
 // Who waited for the lock may have opened a folder that is gone.
@@ -102,17 +111,20 @@ static int open_and_lock(struct folder *folder)
 // Root's alone until it is handed over: nobody can put anything in the applet's way.
 static int take_back(const struct folder *folder)
 {
+	struct left left = {.name = ""};
 	int error = sys_int(fchown(folder->fd, 0, 0));
 
 	if (!error)
 		error = sys_int(fchmod(folder->fd, 0700));
 	if (!error)
-		error = each_entry(folder->fd, remove_entry, NULL);
-	return error ? log_errno(error,
-				 "--id %s: the VM's folder is there and holds more than the "
-				 "sockets of a jail; empty it",
-				 folder->id)
-		     : 0;
+		error = each_entry(folder->fd, remove_entry, &left);
+	if (error)
+		return log_errno(error, "--id %s: cannot empty %s", folder->id, folder->path);
+	return left.name[0] ? log_errno(-ENOTEMPTY,
+					"--id %s: %s holds %s, which is neither a jail's nor "
+					"root's; move it elsewhere",
+					folder->id, folder->path, left.name)
+			    : 0;
 }
 
 static int open_base(const char *base)
@@ -129,6 +141,8 @@ int folder_open(struct folder *folder, const char *base, const char *id)
 	int error;
 
 	*folder = (struct folder){.parent_fd = -1, .fd = -1, .id = id};
+	snprintf(folder->path, sizeof(folder->path), "%.400s%s%s/%s", base,
+		 base[strlen(base) - 1] == '/' ? "" : "/", room, id);
 	if (base_fd < 0)
 		return base_fd;
 	folder->parent_fd = path_open_trusted(base_fd, room);
@@ -146,32 +160,35 @@ int folder_open(struct folder *folder, const char *base, const char *id)
 
 int folder_hand_over(const struct folder *folder, uid_t uid, gid_t gid)
 {
-	struct owner owner = {uid, gid};
-	int error = each_entry(folder->fd, give_entry, &owner);
+	int error = sys_int(fchmod(folder->fd, 0750));
 
 	if (!error)
-		error = sys_int(fchmod(folder->fd, 0750));
-	if (!error)
 		error = sys_int(fchown(folder->fd, uid, gid));
-	return error ? log_errno(error, "cannot give the VM's folder to user %u, group %u", uid,
+	return error ? log_errno(error, "cannot give %s to user %u, group %u", folder->path, uid,
 				 gid)
 		     : 0;
 }
 
 void folder_remove(struct folder *folder)
 {
+	struct left left = {.name = ""};
 	int error;
 
 	if (folder->fd < 0)
 		return;
 	(void)!fchown(folder->fd, 0, 0); // nobody shall add to it meanwhile
-	(void)!each_entry(folder->fd, remove_entry, NULL);
+	(void)!each_entry(folder->fd, remove_entry, &left);
 	// what the applet has left is looked for in this folder, not in one that is made anew
 	error = fence_await_folder(folder->fd);
 	if (!error)
 		error = sys_int(unlinkat(folder->parent_fd, folder->id, AT_REMOVEDIR));
-	if (error)
-		log_warning("the folder of %s is left: %s", folder->id, strerror(-error));
+	if (left.name[0])
+		log_warning("%s is left, since it holds %s; move that elsewhere", folder->path,
+			    left.name);
+	else if (left.files)
+		log_info("%s is left, with %u files in it", folder->path, left.files);
+	else if (error)
+		log_warning("%s is left: %s", folder->path, strerror(-error));
 	close_fd(&folder->fd); // last: gives up the lock
 	close_fd(&folder->parent_fd);
 }

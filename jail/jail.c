@@ -107,6 +107,7 @@ static int move_in(const struct premises *premises)
 		error = log_errno(-errno, "--netns %s is no network namespace", options->netns);
 	if (!error && fchdir(premises->folder.fd) != 0)
 		error = log_errno(-errno, "cannot enter the VM's folder");
+	log_set_folder(premises->folder.path);
 	jail.limits = &options->limits;
 	if (!error && options->daemonize) {
 		jail.null_fd = sys_int(open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -148,11 +149,11 @@ static int hand_over(void *context)
 {
 	struct premises *premises = context;
 	const struct jail_options *options = premises->options;
-	int error = folder_hand_over(&premises->folder, (uid_t)options->uid, (gid_t)options->gid);
+	int error = folder_hand_over(&premises->folder, options->socket_uid, options->socket_gid);
 
 	if (error)
 		return error;
-	log_info("%s is ready in %s/vhost-multi/%s", options->id, options->base, options->id);
+	log_info("%s is ready in %s", options->id, premises->folder.path);
 	return supervisor_announce(&premises->supervisor);
 }
 
@@ -178,7 +179,7 @@ int jail_enter(const struct jail_options *options, enum log_level log_level)
 {
 	struct premises premises = {
 		.options = options,
-		.folder = {-1, -1, NULL},
+		.folder = {.parent_fd = -1, .fd = -1},
 		.cgroup = {-1, -1, NULL},
 		.supervisor = {.signal_fd = -1, .ready_fd = -1, .life_fd = -1, .waiting_fd = -1}};
 	int error = 0;

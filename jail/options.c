@@ -7,13 +7,14 @@
 #include <sys/resource.h>
 
 #include "core/log.h"
+#include "seccomp/ids.h"
 #include "seccomp/sandbox.h"
 
 enum { ID_MAX_LEN = 64, LEAST_FILES = 32 };
 
 // clang-format off
 static const struct option jail_option_table[] = {
-	{.name = "id", .type = OPTION_TEXT, .argument = "ID",
+	{.name = "id", .type = OPTION_TEXT, .argument = "ID", .may_be_empty = true,
 	 .help = "of the VM: 1 to 64 of A-Z, a-z, 0-9 and -; required",
 	 .offset = offsetof(struct jail_options, id)},
 	{.name = "uid", .type = OPTION_NUMBER, .argument = "N", .initial = "65534", .min = 1, .max = UINT32_MAX - 1,
@@ -47,10 +48,10 @@ static const struct option jail_option_table[] = {
 };
 
 const struct option firecracker_option_table[] = {
-	{.name = "id", .type = OPTION_TEXT, .argument = "ID"},
-	{.name = "start-time-us", .type = OPTION_TEXT, .argument = "N"},
-	{.name = "start-time-cpu-us", .type = OPTION_TEXT, .argument = "N"},
-	{.name = "parent-cpu-time-us", .type = OPTION_TEXT, .argument = "N"},
+	{.name = "id", .type = OPTION_TEXT, .argument = "ID", .may_be_empty = true},
+	{.name = "start-time-us", .type = OPTION_TEXT, .argument = "N", .may_be_empty = true},
+	{.name = "start-time-cpu-us", .type = OPTION_TEXT, .argument = "N", .may_be_empty = true},
+	{.name = "parent-cpu-time-us", .type = OPTION_TEXT, .argument = "N", .may_be_empty = true},
 };
 // clang-format on
 
@@ -71,6 +72,21 @@ static int check_id(const char *id)
 	return 0;
 }
 
+// Of the core's own files only those that limit: the others move, freeze or kill processes, those of the host too, or change what
+// kind of cgroup it is.
+static bool is_limit(const char *text, size_t len)
+{
+	static const char *const limits[] = {"cgroup.max.depth", "cgroup.max.descendants",
+					     "cgroup.pressure"};
+
+	if (strncmp(text, "cgroup.", 7) != 0)
+		return true; // a controller's
+	for (size_t i = 0; i < ARRAY_SIZE(limits); i++)
+		if (strlen(limits[i]) == len && memcmp(text, limits[i], len) == 0)
+			return true;
+	return false;
+}
+
 // Names of cgroup files have a dot inside; a slash would lead to another group's.
 static int check_cgroup_value(const char *text)
 {
@@ -78,12 +94,28 @@ static int check_cgroup_value(const char *text)
 
 	if (text[len] != '=' || dot == 0 || dot >= len || !text[len + 1])
 		return usage("--cgroup %s: must be FILE=VALUE, such as memory.max=64M", text);
+	if (!is_limit(text, len))
+		return usage("--cgroup %s: %.*s is no limit; what processes are in the cgroup, and "
+			     "what becomes of them, is the jail's",
+			     text, (int)len, text);
 	return 0;
+}
+
+static bool goes_up(const char *path)
+{
+	while (*(path += strspn(path, "/"))) {
+		size_t len = strcspn(path, "/");
+
+		if (len == 2 && memcmp(path, "..", 2) == 0)
+			return true;
+		path += len;
+	}
+	return false;
 }
 
 static int check_parent_cgroup(const char *path)
 {
-	if (!*path || *path == '/')
+	if (*path == '/' || goes_up(path))
 		return usage("--parent-cgroup %s: must be below the cgroup mount, such as vms",
 			     path);
 	return 0;
@@ -125,8 +157,9 @@ static int check(const struct jail_options *options)
 {
 	int error = check_id(options->id);
 
-	if (!error && options->base[0] != '/')
-		error = usage("--chroot-base-dir %s: must be an absolute path", options->base);
+	if (!error && (options->base[0] != '/' || goes_up(options->base)))
+		error = usage("--chroot-base-dir %s: must be an absolute path without ..",
+			      options->base);
 	if (!error && options->parent_cgroup)
 		error = check_parent_cgroup(options->parent_cgroup);
 	for (unsigned i = 0; i < options->cgroup_values.count && !error; i++)
@@ -138,9 +171,11 @@ static int check(const struct jail_options *options)
 
 int jail_parse(struct jail_options *options, char *const *arguments, int count, int *next)
 {
+	u64 given = 0;
 	const struct option_table table = {.options = jail_option_table,
 					   .count = ARRAY_SIZE(jail_option_table),
-					   .values = options};
+					   .values = options,
+					   .given = &given};
 
 	options_set_defaults(&table, 1);
 	if (options_parse(&table, 1, arguments, count, next))
@@ -159,7 +194,20 @@ int jail_parse(struct jail_options *options, char *const *arguments, int count, 
 	return 0;
 }
 
-int jail_decide(const struct jail_options *options, struct common_options *common)
+// The VM's user, unless another program of another user is to connect.
+static int decide_socket(struct jail_options *options, struct common_options *common)
+{
+	gid_t ignored;
+	int error;
+
+	common->socket_user = common->socket_user ?: common->user;
+	common->socket_group = common->socket_group ?: common->group;
+	error = ids_find_user("socket-user", common->socket_user, &options->socket_uid, &ignored);
+	return error ? error
+		     : ids_find_group("socket-group", common->socket_group, &options->socket_gid);
+}
+
+int jail_decide(struct jail_options *options, struct common_options *common)
 {
 	static char user[16], group[16];
 
@@ -177,7 +225,7 @@ int jail_decide(const struct jail_options *options, struct common_options *commo
 	snprintf(group, sizeof(group), "%u", (unsigned)options->gid);
 	common->user = user;
 	common->group = group;
-	return 0;
+	return decide_socket(options, common);
 }
 
 void jail_print_help(void)

@@ -7,6 +7,8 @@
 struct jail_options {
 	const char *id, *base, *netns, *parent_cgroup;
 	u64 uid, gid;
+	uid_t socket_uid; // of the socket, and of the folder around it
+	gid_t socket_gid;
 	struct option_list cgroup_values, limits;
 	bool new_pid_ns, daemonize, help;
 };
@@ -21,8 +23,9 @@ extern const size_t firecracker_option_count;
 must_check int jail_parse(struct jail_options *options, char *const *arguments, int count,
 			  int *next);
 
-// Gives the applet what the jail decides for it: user and group. 0, or -EINVAL, logged, if it was told otherwise.
-must_check int jail_decide(const struct jail_options *options, struct common_options *common);
+// Gives the applet what the jail decides for it: user and group, and those of its socket unless it says otherwise, which the folder
+// around it gets too. 0, or -EINVAL, logged, if the applet was told what is the jail's to say.
+must_check int jail_decide(struct jail_options *options, struct common_options *common);
 
 // Splits "no-file=64" into the resource of setrlimit(2) and the number. 0 or -EINVAL, nothing logged.
 must_check int jail_split_limit(const char *text, int *resource, u64 *value);

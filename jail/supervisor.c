@@ -13,7 +13,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 
-static const int ending_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT};
+static const int held_signals[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT};
 
 static int make_pipe(int *read_fd, int *write_fd)
 {
@@ -69,9 +69,8 @@ int supervisor_hold_signals(struct supervisor *supervisor)
 	sigset_t held;
 
 	sigemptyset(&held);
-	sigaddset(&held, SIGCHLD);
-	for (size_t i = 0; i < ARRAY_SIZE(ending_signals); i++)
-		sigaddset(&held, ending_signals[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(held_signals); i++)
+		sigaddset(&held, held_signals[i]);
 	sigprocmask(SIG_BLOCK, &held, &supervisor->before);
 	supervisor->signal_fd = signalfd(-1, &held, SFD_CLOEXEC);
 	return supervisor->signal_fd < 0 ? log_errno(-errno, "cannot make a signalfd") : 0;
@@ -90,6 +89,7 @@ static void take_signals(const struct supervisor *supervisor)
 
 	sigaction(SIGTERM, &end, NULL);
 	sigaction(SIGINT, &end, NULL);
+	signal(SIGHUP, SIG_IGN); // there is nothing to look at anew as yet
 	sigprocmask(SIG_SETMASK, &supervisor->before, NULL);
 }
 
@@ -153,7 +153,7 @@ static bool reap(struct supervisor *supervisor, int *status)
 	return pid == 0;
 }
 
-static void end_applet(const struct supervisor *supervisor, int number)
+static void signal_applet(const struct supervisor *supervisor, int number)
 {
 	if (supervisor->applet > 0)
 		kill(supervisor->applet, number);
@@ -167,7 +167,7 @@ static void become_ready(struct supervisor *supervisor, int (*ready)(void *conte
 
 	close_fd(&supervisor->ready_fd);
 	if (serves && ready(context))
-		end_applet(supervisor, SIGKILL);
+		signal_applet(supervisor, SIGKILL);
 }
 
 static void take_signal(const struct supervisor *supervisor)
@@ -176,7 +176,7 @@ static void take_signal(const struct supervisor *supervisor)
 	long len = sys(read(supervisor->signal_fd, &received, sizeof(received)));
 
 	if (len == sizeof(received) && received.ssi_signo != SIGCHLD)
-		end_applet(supervisor, SIGTERM);
+		signal_applet(supervisor, received.ssi_signo == SIGHUP ? SIGHUP : SIGTERM);
 }
 
 int supervisor_wait(struct supervisor *supervisor, int (*ready)(void *context), void *context)

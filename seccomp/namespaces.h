@@ -8,6 +8,9 @@
 // namespace to join instead of a new one; -1: none. 0 or -errno, nothing logged.
 must_check int namespaces_enter(int netns_fd);
 
+// Whether the fd is of a network namespace.
+must_check bool namespaces_is_network(int fd);
+
 // Makes an empty read-only file system our root and lets go of the old one, with all that is mounted there; where the kernel
 // cannot let go of it (an initramfs), it stays covered for good. Leaves a chroot first. 0 or -errno; -EPERM unless
 // namespaces_enter has succeeded.

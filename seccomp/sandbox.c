@@ -6,8 +6,8 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/securebits.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,6 +16,7 @@
 
 #include "core/log.h"
 #include "core/sys.h"
+#include "seccomp/ids.h"
 #include "seccomp/landlock.h"
 #include "seccomp/namespaces.h"
 
@@ -44,29 +45,14 @@ static void close_inherited(const int *keep, unsigned keep_count)
 	syscall(SYS_close_range, first, ~0U, 0);
 }
 
-static int find_user(struct sandbox *sandbox, const char *name)
+static int open_netns(struct sandbox *sandbox, const char *path)
 {
-	char *end;
-	unsigned long number = strtoul(name, &end, 10);
-	const struct passwd *entry = *end ? getpwnam(name) : NULL;
-
-	if (*end && !entry)
-		return log_errno(-EINVAL, "--user %s: no such user", name);
-	sandbox->uid = entry ? entry->pw_uid : (uid_t)number;
-	sandbox->gid = entry ? entry->pw_gid : sandbox->uid;
-	return 0;
-}
-
-static int find_group(struct sandbox *sandbox, const char *name)
-{
-	char *end;
-	unsigned long number = strtoul(name, &end, 10);
-	const struct group *entry = *end ? getgrnam(name) : NULL;
-
-	if (*end && !entry)
-		return log_errno(-EINVAL, "--group %s: no such group", name);
-	sandbox->gid = entry ? entry->gr_gid : (gid_t)number;
-	return 0;
+	sandbox->netns_fd = sys_int(open(path, O_RDONLY | O_CLOEXEC));
+	if (sandbox->netns_fd < 0)
+		return log_errno(sandbox->netns_fd, "--netns: cannot open %s", path);
+	return namespaces_is_network(sandbox->netns_fd)
+		       ? 0
+		       : log_errno(-EINVAL, "--netns %s is no network namespace", path);
 }
 
 int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *options, const int *keep,
@@ -83,27 +69,28 @@ int sandbox_prepare(struct sandbox *sandbox, const struct sandbox_options *optio
 	if ((options->user || options->group) && !sandbox->change_ids)
 		return log_errno(-EPERM, "--user and --group: only root can change them");
 	if (options->user)
-		error = find_user(sandbox, options->user);
+		error = ids_find_user("user", options->user, &sandbox->uid, &sandbox->gid);
 	if (!error && options->group)
-		error = find_group(sandbox, options->group);
+		error = ids_find_group("group", options->group, &sandbox->gid);
 	if (error)
 		return error;
-	if (options->netns) {
-		sandbox->netns_fd = sys_int(open(options->netns, O_RDONLY | O_CLOEXEC));
-		if (sandbox->netns_fd < 0)
-			return log_errno(sandbox->netns_fd, "--netns: cannot open %s",
-					 options->netns);
-	}
-	return 0;
+	return options->netns ? open_netns(sandbox, options->netns) : 0;
 }
 
-int sandbox_step_failed(struct sandbox *sandbox, const char *step, int error, const char *advice)
+static void note_missing(struct sandbox *sandbox, const char *step)
 {
 	size_t len = strlen(sandbox->missing);
 
 	if (!strstr(sandbox->missing, step)) // each thread may fail at the same
 		snprintf(sandbox->missing + len, sizeof(sandbox->missing) - len, "%s%s",
 			 len ? "," : "", step);
+}
+
+int sandbox_step_failed(struct sandbox *sandbox, const char *step, int error, const char *advice)
+{
+	note_missing(sandbox, step);
+	if (error == -EMFILE)
+		advice = "raise the limit of open files: ulimit -n, or LimitNOFILE= of a unit";
 	if (sandbox->mode == SANDBOX_STRICT) {
 		log_error("sandbox: %s failed (%s), and --sandbox is strict: %s", step, advice,
 			  strerror(-error));
@@ -128,15 +115,32 @@ static int lock_securebits(void)
 			     0, 0, 0));
 }
 
+// Whether we are in another group than this one.
+static bool is_in_groups(gid_t own)
+{
+	gid_t groups[NGROUPS_MAX];
+	int count = getgroups(NGROUPS_MAX, groups);
+
+	for (int i = 0; i < count; i++)
+		if (groups[i] != own)
+			return true;
+	return count < 0;
+}
+
+static int leave_groups(const struct sandbox *sandbox)
+{
+	int error = sandbox->change_ids ? sys_int(setgroups(0, NULL)) : 0;
+
+	return error && is_in_groups(sandbox->gid) ? error : 0;
+}
+
 static int change_ids(const struct sandbox *sandbox)
 {
 	int error = 0;
 
 	if (!sandbox->change_ids)
 		return 0;
-	error = sys_int(setgroups(0, NULL));
-	if (!error)
-		error = sys_int(setresgid(sandbox->gid, sandbox->gid, sandbox->gid));
+	error = sys_int(setresgid(sandbox->gid, sandbox->gid, sandbox->gid));
 	if (!error)
 		error = sys_int(setresuid(sandbox->uid, sandbox->uid, sandbox->uid));
 	return error;
@@ -207,7 +211,12 @@ static const struct step steps[] = {
 	{"namespaces", NULL, step_namespaces, namespaces_advice},
 	{"empty-root", NULL, step_root, namespaces_advice},
 	{"bounding", "the capability SETPCAP is needed to drop all", step_bounding, NULL},
-	{"ids", "see --user and --group", change_ids, NULL},
+	{"groups", "setgroups must be allowed to leave them, or start without any", leave_groups,
+	 NULL},
+	{"ids",
+	 "they must exist in our user namespace: give --user and --group that do, such as 0 under "
+	 "unshare -r",
+	 change_ids, NULL},
 	{"capabilities", "they could not be dropped", step_capabilities, NULL},
 	{"privileges", "prctl is forbidden", step_privileges, NULL},
 	{"landlock", "needs Linux 5.13 with landlock among its LSMs", step_landlock, NULL},
@@ -217,6 +226,9 @@ int sandbox_isolate(struct sandbox *sandbox)
 {
 	if (sandbox->mode == SANDBOX_NONE)
 		return 0;
+	// only root can leave them, which is no reason to refuse to others: behind the lockdown nothing is left that they would open
+	if (!sandbox->change_ids && is_in_groups(getegid()))
+		note_missing(sandbox, "groups");
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		const struct step *step = &steps[i];
 		int error = step->run(sandbox);
@@ -286,9 +298,9 @@ int sandbox_limit(struct sandbox *sandbox, unsigned max_fds, bool kernel_threads
 void sandbox_report(const struct sandbox *sandbox)
 {
 	if (sandbox->mode == SANDBOX_NONE)
-		log_info("sandbox: none");
+		log_alarm("sandbox: none");
 	else if (sandbox->missing[0])
-		log_info("sandbox: partial, missing %s", sandbox->missing);
+		log_alarm("sandbox: partial, missing %s", sandbox->missing);
 	else
 		log_info("sandbox: strict");
 }

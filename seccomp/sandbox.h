@@ -72,5 +72,6 @@ must_check int sandbox_lock_keeper(struct sandbox *sandbox);
 must_check int sandbox_step_failed(struct sandbox *sandbox, const char *step, int error,
 				   const char *advice);
 
-// One line that says which level was reached: "sandbox: strict", "sandbox: partial, missing landlock" or "sandbox: none".
+// One line that says which level was reached: "sandbox: strict"; or, as a warning that is shown at every log level, "sandbox: partial,
+// missing landlock" or "sandbox: none".
 void sandbox_report(const struct sandbox *sandbox);

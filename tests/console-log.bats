@@ -69,10 +69,10 @@ newlines() { # COUNT
 }
 
 @test "log-max: wrong ones are refused" {
-	fails 3 'needs a size of at least 4096' "$bin" console --socket "$socket" --port "type=null,log=$out,log-max=1"
-	fails 3 'needs a number from 1 to 99' "$bin" console --socket "$socket" --port "type=null,log=$out,log-max=1M,log-keep=x"
-	fails 3 'is for log= and for type=file' "$bin" console --socket "$socket" --port type=null,log-max=1M
-	fails 3 'needs log-max=' "$bin" console --socket "$socket" --port "type=null,log=$out,log-keep=1"
+	fails 2 'needs a size of at least 4096' "$bin" console --socket "$socket" --port "type=null,log=$out,log-max=1"
+	fails 2 'needs a number from 1 to 99' "$bin" console --socket "$socket" --port "type=null,log=$out,log-max=1M,log-keep=x"
+	fails 2 'is for log= and for type=file' "$bin" console --socket "$socket" --port type=null,log-max=1M
+	fails 2 'needs log-max=' "$bin" console --socket "$socket" --port "type=null,log=$out,log-keep=1"
 	fails 3 'is written to twice' "$bin" console --socket "$socket" --port "type=file,path=$out" \
 		--port "type=null,name=a,log=$out,log-max=1M"
 	ln -s elsewhere "$folder/link"

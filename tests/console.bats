@@ -446,37 +446,37 @@ stalled_memory() {
 
 # ---- wrong options ----
 
-refused() { # MESSAGE OPTION...
-	local message=$1
-	shift
-	run -3 timeout 30 "$bin" console --socket "$socket" "$@" </dev/null
+refused() { # STATUS MESSAGE OPTION...
+	local status_wanted=$1 message=$2
+	shift 2
+	run "-$status_wanted" timeout 30 "$bin" console --socket "$socket" "$@" </dev/null
 	echo "$output"
 	[[ $output == *"$message"* ]]
 	[ ! -e "$socket" ]
 }
 
 @test "wrong options are refused with one line that says what is wrong" {
-	refused 'needs type=' --port path=x
-	refused 'must be one of' --port type=serial
-	refused 'there is no key colour=' --port type=null,colour=red
-	refused "there is no key 'blue'" --port type=null,blue
-	refused 'needs path=' --port type=unix
-	refused 'takes no path=' --port type=null,path=x
-	refused 'takes no input=' --port type=pty,input=x
-	refused 'neither listens nor connects' --port type=pty,connect
-	refused 'either listen or connect' --port type=unix,path=x,listen,connect
-	refused 'timestamp is for log=' --port type=pty,timestamp
-	refused 'only once' --port type=null,name=a --port type=null,name=a
-	refused 'only once' --port type=stdio --port type=stdio
-	refused 'not like 127.0.0.1:4000' --port type=tcp,path=localhost:4000
-	refused 'is no file descriptor' --port type=fd,path=x
-	refused 'cannot use fd 99' --port type=fd,path=99
-	refused 'not like 80x24' --size 80
-	refused 'no port is of type stdio' --size inherit
-	refused 'no port is of type pty' --link "$folder/x"
-	refused 'is no regular file' --port type=file,path=/dev/null
-	refused 'is no fifo' --port "type=fifo,path=$image"
-	refused 'is not a socket' --port "type=unix,path=$image"
+	refused 2 'needs type=' --port path=x
+	refused 2 'must be one of' --port type=serial
+	refused 2 'there is no key colour=' --port type=null,colour=red
+	refused 2 "there is no key 'blue'" --port type=null,blue
+	refused 2 'needs path=' --port type=unix
+	refused 2 'takes no path=' --port type=null,path=x
+	refused 2 'takes no input=' --port type=pty,input=x
+	refused 2 'neither listens nor connects' --port type=pty,connect
+	refused 2 'either listen or connect' --port type=unix,path=x,listen,connect
+	refused 2 'timestamp is for log=' --port type=pty,timestamp
+	refused 2 'only once' --port type=null,name=a --port type=null,name=a
+	refused 2 'only once' --port type=stdio --port type=stdio
+	refused 2 'not like 127.0.0.1:4000' --port type=tcp,path=localhost:4000
+	refused 2 'is no file descriptor' --port type=fd,path=x
+	refused 3 'cannot use fd 99' --port type=fd,path=99
+	refused 2 'not like 80x24' --size 80
+	refused 3 'no port is of type stdio' --size inherit
+	refused 2 'no port is of type pty' --link "$folder/x"
+	refused 3 'is no regular file' --port type=file,path=/dev/null
+	refused 3 'is no fifo' --port "type=fifo,path=$image"
+	refused 3 'is not a socket' --port "type=unix,path=$image"
 }
 
 @test "too many ports are refused" {

@@ -90,7 +90,7 @@ said() { # TEXT
 	fails 3 'cannot open --source /: Is a directory' "$bin" rng --socket "$socket" --source /
 	fails 3 'cannot open --source fd:9: Bad file descriptor' "$bin" rng --socket "$socket" --source fd:9
 	fails 3 'cannot open --source fd:9: Permission denied' "$bin" rng --socket "$socket" --source fd:9 9>"$folder/w"
-	fails 3 'cannot open --source fd:x' "$bin" rng --socket "$socket" --source fd:x
+	fails 2 '--source fd:x: not a file descriptor' "$bin" rng --socket "$socket" --source fd:x
 	fails 2 '--chunk 0: must be 1 to 65536' "$bin" rng --socket "$socket" --chunk 0
 	fails 2 '--chunk 1M: must be 1 to 65536' "$bin" rng --socket "$socket" --chunk 1M
 	fails 2 '--max-bytes 0: must be 1 to' "$bin" rng --socket "$socket" --max-bytes 0

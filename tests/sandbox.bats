@@ -88,7 +88,7 @@ expect_golden() { # FILE THREAD MOST
 	needs_root
 	[ -d "$golden" ] || [ -n "${UPDATE_GOLDEN:-}" ] || skip "there are no lists for $(uname -m) yet"
 	try_out calls postcopy "blk --path $image --engine sync --postcopy=on"
-	expect_golden control-postcopy control 15
+	expect_golden control-postcopy control 17
 	diff <(LC_ALL=C comm -13 "$golden/control" "$golden/control-postcopy" | cut -d ' ' -f 1 | uniq) <(echo ioctl)
 	try_out arguments postcopy "blk --path $image --engine sync --postcopy=on"
 	not grep -v ' killed: ' "$folder/found"
@@ -302,8 +302,8 @@ assert not up'
 			for limit in 'data size' 'core file size' 'locked memory' $([ $engine = uring ] || echo processes); do
 				grep -E "^Max $limit +0 +0 " "/proc/$pid/limits"
 			done
-			# 6 at the start, 7 to serve, 4 of a worker and 2 of its io_uring, 4 of a front-end, 3 of each ring, 32 of a message
-			fds=$((6 + 7 + 4 + $([ $engine = uring ] && echo 2 || echo 0) + 4 + 3 * 4 + 32))
+			# 7 at the start, 7 to serve, 4 of a worker and 2 of its io_uring, 5 of a front-end, 3 of each ring, 32 of a message
+			fds=$((7 + 7 + 4 + $([ $engine = uring ] && echo 2 || echo 0) + 5 + 3 * 4 + 32))
 			grep -E "^Max open files +$fds +$fds " "/proc/$pid/limits"
 			stop
 		done
@@ -429,7 +429,8 @@ lacks() { # STEPS COMMAND...
 		nobody unshare namespaces,empty-root,bounding start as root with CAP_SYS_ADMIN
 		root mount empty-root must allow mounts
 		nobody mount empty-root must allow mounts
-		root setgroups ids --user and --group
+		root setgroups groups setgroups must be allowed
+		root setresuid ids must exist in our user namespace
 		nobody bounding bounding SETPCAP
 		nobody no_new_privs privileges prctl
 		root landlock landlock Linux 5.13

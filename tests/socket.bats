@@ -104,7 +104,10 @@ end_helper() {
 	serve
 	reads_image
 	stop
-	for socket in "${long:0:108}" "$long" ""; do
+	for option in socket connect; do
+		fails 2 "--$option is empty; it needs PATH" "$bin" blk --path "$image" --$option ''
+	done
+	for socket in "${long:0:108}" "$long"; do
 		fails 4 'socket path of .* bytes: it must have 1 to 107' \
 			"$bin" blk --path "$image" --socket "$socket"
 		fails 4 'socket path of .* bytes: it must have 1 to 107' \
@@ -137,7 +140,7 @@ end_helper() {
 
 @test "S22: a stale socket is replaced, a live one is not" {
 	serve
-	fails 4 'another process listens on' "$bin" blk --path null:1M --socket "$socket"
+	fails 4 'process [0-9]+ listens on' "$bin" blk --path null:1M --socket "$socket"
 	reads_image
 	stop
 	"$python" -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])' "$socket"

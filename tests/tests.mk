@@ -72,7 +72,7 @@ $B/tests/hostile: $(call objects,tests,$(wildcard tests/hostile/*.c) $(FRONTEND)
 # The product's own objects, with a main() that tries out the lockdown.
 SANDBOX_PROBE := $(wildcard tests/sandbox/*.c)
 $(call objects,product,$(SANDBOX_PROBE)): | $(DEPS)/done
-$B/tests/sandbox-probe: $(call objects,product,$(SANDBOX_PROBE) $(LIBRARY)) $B/product/flags
+$B/tests/sandbox-probe: $(call objects,product,$(SANDBOX_PROBE) command_line.c $(LIBRARY)) $B/product/flags
 	$(call say,LD,$@)
 	$(link_product)
 

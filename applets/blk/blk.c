@@ -11,9 +11,9 @@
 #include "core/sys.h"
 
 struct blk_options {
-	const char *path, *serial;
-	bool read_only, direct, raw, lock_handover;
-	unsigned cache, discard, on_enospc, lock, engine;
+	struct medium_options medium;
+	const char *serial;
+	unsigned cache, discard, on_enospc, engine;
 	u64 block_size, num_queues, queue_size;
 };
 
@@ -26,16 +26,16 @@ enum { ENGINE_AUTO, ENGINE_URING, ENGINE_SYNC };
 static const struct option blk_option_table[] = {
 	{.name = "path", .aliases = "blk-file,file", .letter = 'b', .type = OPTION_TEXT, .argument = "PATH",
 	 .help = "file, block device, fd:N, memory:SIZE or null:SIZE",
-	 .offset = offsetof(struct blk_options, path)},
+	 .offset = offsetof(struct blk_options, medium.path)},
 	{.name = "read-only", .letter = 'r', .type = OPTION_FLAG,
 	 .help = "the guest cannot write",
-	 .offset = offsetof(struct blk_options, read_only)},
+	 .offset = offsetof(struct blk_options, medium.read_only)},
 	{.name = "direct", .type = OPTION_FLAG,
 	 .help = "bypass the host's page cache (O_DIRECT)",
-	 .offset = offsetof(struct blk_options, direct)},
+	 .offset = offsetof(struct blk_options, medium.direct)},
 	{.name = "raw", .type = OPTION_FLAG,
 	 .help = "serve what looks like a qcow2 or other image as it is",
-	 .offset = offsetof(struct blk_options, raw)},
+	 .offset = offsetof(struct blk_options, medium.raw)},
 	{.name = "cache", .type = OPTION_CHOICE, .choices = "writeback|writethrough", .initial = "writeback",
 	 .help = "when writes are durable",
 	 .offset = offsetof(struct blk_options, cache)},
@@ -47,10 +47,10 @@ static const struct option blk_option_table[] = {
 	 .offset = offsetof(struct blk_options, on_enospc)},
 	{.name = "lock", .type = OPTION_CHOICE, .choices = "off|shared|exclusive|auto", .initial = "auto",
 	 .help = "auto: one writer or many readers",
-	 .offset = offsetof(struct blk_options, lock)},
+	 .offset = offsetof(struct blk_options, medium.lock)},
 	{.name = "lock-handover", .type = OPTION_FLAG,
 	 .help = "hold the lock only while rings run, to migrate",
-	 .offset = offsetof(struct blk_options, lock_handover)},
+	 .offset = offsetof(struct blk_options, medium.lock_handover)},
 	{.name = "engine", .type = OPTION_CHOICE, .choices = "auto|uring|sync", .initial = "auto",
 	 .help = "how the disk is read and written",
 	 .offset = offsetof(struct blk_options, engine)},
@@ -58,7 +58,7 @@ static const struct option blk_option_table[] = {
 	 .min = 512, .max = 65536,
 	 .help = "logical block the guest sees [medium's]",
 	 .offset = offsetof(struct blk_options, block_size)},
-	{.name = "serial", .type = OPTION_TEXT, .argument = "TEXT", .initial = "",
+	{.name = "serial", .type = OPTION_TEXT, .argument = "TEXT", .initial = "", .may_be_empty = true,
 	 .help = "up to 20 bytes, /sys/block/vda/serial",
 	 .offset = offsetof(struct blk_options, serial)},
 	{.name = "num-queues", .type = OPTION_NUMBER, .argument = "N", .initial = "64", .min = 1,
@@ -259,39 +259,43 @@ static void choose_engine(struct blk *blk, unsigned wanted)
 {
 	bool ring = wanted == ENGINE_URING || (wanted == ENGINE_AUTO && !blk->medium.in_memory);
 
+	if (wanted == ENGINE_URING && blk->medium.fd < 0)
+		log_warning("--engine uring has no effect on null:, which moves nothing");
 	blk->engine = ring && blk->medium.fd >= 0 ? &blk_engine_uring : &blk_engine_sync;
 	blk->engine_required = wanted == ENGINE_URING;
 }
 
 static int check_options(const struct blk_options *options)
 {
-	if (!options->path)
+	if (!options->medium.path)
 		return log_errno(-EINVAL, "needs a disk: --path FILE, or --path memory:SIZE");
 	if (!is_power_of_two(options->queue_size))
 		return log_errno(-EINVAL, "--queue-size %llu is not a power of two",
 				 (unsigned long long)options->queue_size);
-	if (options->lock_handover && options->lock == MEDIUM_LOCK_OFF)
-		return log_errno(-EINVAL, "--lock-handover: with --lock off there is no lock");
+	if (options->block_size != OPTION_UNSET && !is_power_of_two(options->block_size))
+		return log_errno(-EINVAL, "--block-size %llu is not a power of two",
+				 (unsigned long long)options->block_size);
 	if (strlen(options->serial) > VIRTIO_BLK_ID_BYTES)
 		return log_errno(-EINVAL, "--serial %s is longer than %d bytes", options->serial,
 				 VIRTIO_BLK_ID_BYTES);
 	return 0;
 }
 
+static int blk_check(const struct applet_arguments *arguments)
+{
+	const struct blk_options *options = arguments->values;
+
+	return check_options(options) ?: medium_check(&options->medium);
+}
+
 static int set_up(struct blk *blk, const struct applet_arguments *arguments)
 {
 	const struct blk_options *options = arguments->values;
-	const struct medium_options medium = {.path = options->path,
-					      .read_only = options->read_only,
-					      .direct = options->direct,
-					      .raw = options->raw,
-					      .lock = (enum medium_lock)options->lock,
-					      .lock_handover = options->lock_handover};
 	u32 block_size = options->block_size == OPTION_UNSET ? 0 : (u32)options->block_size;
 	int error = fence_pass(arguments->front_end, &blk->fence_fd);
 
 	if (!error)
-		error = medium_open(&blk->medium, &medium);
+		error = medium_open(&blk->medium, &options->medium);
 	if (error)
 		return error;
 	blk->read_only = blk->medium.read_only;
@@ -299,7 +303,7 @@ static int set_up(struct blk *blk, const struct applet_arguments *arguments)
 	if (error)
 		medium_close(&blk->medium);
 	choose_engine(blk, options->engine);
-	blk->lock_handover = options->lock_handover && blk->medium.fd >= 0;
+	blk->lock_handover = options->medium.lock_handover && blk->medium.fd >= 0;
 	blk->device.main_fd = blk->medium.fd;
 	blk->device.worker_fds = blk->engine->worker_fds + (blk->stop_when_full ? 1 : 0);
 	return error;
@@ -310,23 +314,20 @@ static unsigned blk_inherited_fds(const void *values, int *fds, unsigned most)
 	const struct blk_options *options = values;
 
 	assert(most > 0);
-	*fds = options->path ? medium_fd_number(options->path) : -1;
+	*fds = options->medium.path ? medium_fd_number(options->medium.path) : -1;
 	return *fds >= 0 ? 1 : 0;
 }
 
 static int blk_open(const struct applet_arguments *arguments, struct device **device)
 {
 	const struct blk_options *options = arguments->values;
-	struct blk *blk;
-	int error = check_options(options);
+	struct blk *blk = calloc(1, sizeof(*blk));
+	int error;
 
-	if (error)
-		return error;
-	blk = calloc(1, sizeof(*blk));
 	if (!blk)
 		return log_errno(-ENOMEM, "cannot make a disk");
 	device_init(&blk->device, &blk_ops);
-	blk->path = options->path;
+	blk->path = options->medium.path;
 	blk->serial = options->serial;
 	blk->num_queues = (unsigned)options->num_queues;
 	blk->queue_size = (unsigned)options->queue_size;
@@ -366,6 +367,7 @@ const struct applet blk_applet = {
 	.values_size = sizeof(struct blk_options),
 	.rules = blk_rules,
 	.inherited_fds = blk_inherited_fds,
+	.check = blk_check,
 	.open = blk_open,
 	.close = blk_close,
 };

@@ -27,21 +27,50 @@ static int open_memory(struct medium *medium, u64 len)
 	return 0;
 }
 
-// "memory:SIZE" and "null:SIZE": 1 if the path is one of them and open, 0 if it is neither.
+// "memory:SIZE" and "null:SIZE": 1 if the path is one of them, 0 if it is neither, or -EINVAL, logged.
+static int parse_embedded(const char *path, u64 *len)
+{
+	if (strncmp(path, "memory:", 7) != 0 && strncmp(path, "null:", 5) != 0)
+		return 0;
+	if (options_parse_size(strchr(path, ':') + 1, len) || *len > INT64_MAX)
+		return log_errno(-EINVAL, "--path %s: needs a size, such as memory:512M or null:4G",
+				 path);
+	return 1;
+}
+
+int medium_check(const struct medium_options *options)
+{
+	u64 len;
+	int kind = parse_embedded(options->path, &len);
+	bool locks = options->lock_handover || options->lock == MEDIUM_LOCK_SHARED ||
+		     options->lock == MEDIUM_LOCK_EXCLUSIVE;
+
+	if (options->lock_handover && options->lock == MEDIUM_LOCK_OFF)
+		return log_errno(-EINVAL, "--lock-handover: with --lock off there is no lock");
+	if (options->lock == MEDIUM_LOCK_EXCLUSIVE && options->read_only)
+		return log_errno(-EINVAL,
+				 "--lock exclusive needs a disk that can be written; leave "
+				 "out --read-only");
+	if (kind > 0 && options->direct)
+		log_warning("--direct has no effect on %s, which is no file", options->path);
+	if (kind > 0 && locks)
+		log_warning("--lock and --lock-handover have no effect on %s, which is nobody "
+			    "else's",
+			    options->path);
+	return kind < 0 ? kind : 0;
+}
+
+// As parse_embedded, and opens it.
 static int open_embedded(struct medium *medium, const struct medium_options *options)
 {
-	bool memory = strncmp(options->path, "memory:", 7) == 0;
-	int error;
+	int kind = parse_embedded(options->path, &medium->len), error = 0;
 
-	if (!memory && strncmp(options->path, "null:", 5) != 0)
-		return 0;
-	error = options_parse_size(strchr(options->path, ':') + 1, &medium->len);
-	if (error || medium->len > INT64_MAX)
-		return log_errno(-EINVAL, "--path %s: needs a size, such as memory:512M or null:4G",
-				 options->path);
+	if (kind <= 0)
+		return kind;
 	medium->in_memory = true;
 	medium->can_discard = medium->can_zero = !options->read_only;
-	error = memory ? open_memory(medium, medium->len) : 0;
+	if (*options->path == 'm')
+		error = open_memory(medium, medium->len);
 	return error ? error : 1;
 }
 

@@ -40,6 +40,9 @@ struct medium {
 // The fd that "fd:N", or one of the kernel's own names for it, stands for, or -EINVAL.
 int medium_fd_number(const char *path);
 
+// What is wrong with the options, as far as it can be seen from them: 0 or -EINVAL, logged. Warns of those without effect.
+must_check int medium_check(const struct medium_options *options);
+
 // Opens and locks. 0 or -errno, the reason logged. Control thread, before the lockdown.
 must_check int medium_open(struct medium *medium, const struct medium_options *options);
 void medium_close(struct medium *medium);

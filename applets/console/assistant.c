@@ -4,7 +4,6 @@
 
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "applets/applet.h"
@@ -184,14 +183,16 @@ static void serve(void *context, int socket)
 	struct console *console = duty->console;
 	struct rules rules = {.count = 0};
 	u8 command = 0;
+	bool locked;
 
-	prctl(PR_SET_NAME, "assistant");
 	make_rules(console, &rules);
-	if (!duty->arguments->lock_helper(duty->arguments->lock_context, rules.rules, rules.count))
-		while (helper_next(socket, &command) && command != END)
-			obey(console, socket, command);
+	locked = !duty->arguments->lock_helper(duty->arguments->lock_context, rules.rules,
+					       rules.count);
+	while (locked && helper_next(socket, &command) && command != END)
+		obey(console, socket, command);
 	clean_up(console); // also if it is not locked in: by now the other process cannot
-	helper_answer(socket, -ENODATA);
+	if (locked)	   // or it would pass for the word that it is
+		helper_answer(socket, -ENODATA);
 }
 
 static bool is_needed(const struct console *console)
@@ -212,7 +213,7 @@ int assistant_start(struct console *console, const struct applet_arguments *argu
 
 	if (!is_needed(console))
 		return 0;
-	socket = helper_start(serve, &duty);
+	socket = helper_start("assistant", serve, &duty);
 	if (socket < 0)
 		return socket;
 	console->assistant_fd = socket;

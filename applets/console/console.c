@@ -3,22 +3,14 @@
 // and the operations.
 #include "applets/console/console.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "applets/applet.h"
 #include "applets/console/assistant.h"
+#include "applets/console/plan.h"
 #include "core/log.h"
 #include "core/sys.h"
 
 enum { MOST_REPLAY = 16 << 20 };
-
-struct console_options {
-	struct option_list ports;
-	const char *link, *size;
-	u64 replay;
-	unsigned resize_order;
-};
 
 enum { COLS_ROWS, ROWS_COLS };
 
@@ -245,23 +237,6 @@ static const struct syscall_rule *console_rules(const struct device *device, siz
 
 // ---- opening ----
 
-// Without --port: the terminal if we have it, else a socket beside the front-end's.
-static int default_port(struct port_options *options, const char *socket)
-{
-	char path[128];
-
-	if (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && tcgetpgrp(STDIN_FILENO) == getpgrp())
-		return port_options_set(options, PORT_STDIO, NULL);
-	if (!socket)
-		return log_errno(-EINVAL,
-				 "needs --port type=…, since there is neither a terminal nor "
-				 "--socket PATH to name a socket after");
-	if ((size_t)snprintf(path, sizeof(path), "%s.console", socket) >= sizeof(path))
-		return log_errno(-ENAMETOOLONG, "%s.console is too long; use --port type=…",
-				 socket);
-	return port_options_set(options, PORT_UNIX, path);
-}
-
 static unsigned console_inherited_fds(const void *values, int *fds, unsigned most)
 {
 	const struct option_list *list = &((const struct console_options *)values)->ports;
@@ -270,62 +245,6 @@ static unsigned console_inherited_fds(const void *values, int *fds, unsigned mos
 	for (unsigned i = 0; i < list->count && count + 2 <= most; i++)
 		count += port_options_fds(list->items[i], fds + count);
 	return count;
-}
-
-static int parse_ports(struct console *console, const struct applet_arguments *arguments)
-{
-	const struct option_list *list =
-		&((const struct console_options *)arguments->values)->ports;
-	int error = 0;
-
-	console->port_count = list->count ? list->count : 1;
-	console->ports = calloc(console->port_count, sizeof(*console->ports));
-	if (!console->ports)
-		return log_errno(-ENOMEM, "cannot make %u ports", console->port_count);
-	for (unsigned i = 0; i < console->port_count; i++)
-		port_init(&console->ports[i], console, i);
-	if (list->count == 0)
-		return default_port(&console->ports[0].options, arguments->socket);
-	for (unsigned i = 0; i < list->count && !error; i++)
-		error = port_options_parse(&console->ports[i].options, list->items[i]);
-	return error;
-}
-
-static bool same_name(const struct port_options *a, const struct port_options *b)
-{
-	return a->name && b->name && strcmp(a->name, b->name) == 0;
-}
-
-// The terminal is there once, and the guest finds ports by their names.
-static int check_ports(const struct console *console)
-{
-	for (unsigned i = 0; i < console->port_count; i++) {
-		const struct port_options *port = &console->ports[i].options;
-
-		for (unsigned j = 0; j < i; j++) {
-			const struct port_options *other = &console->ports[j].options;
-
-			if (port->type == PORT_STDIO && other->type == PORT_STDIO)
-				return log_errno(-EINVAL, "--port type=stdio: only once, please");
-			if (same_name(port, other))
-				return log_errno(-EINVAL, "--port name=%s: only once, please",
-						 port->name);
-		}
-	}
-	return 0;
-}
-
-// Unless it is said which ports are consoles, the first one is.
-static void choose_consoles(struct console *console)
-{
-	bool chosen = false;
-
-	for (unsigned i = 0; i < console->port_count; i++) {
-		console->ports[i].is_console = console->ports[i].options.console;
-		chosen = chosen || console->ports[i].is_console;
-	}
-	if (!chosen)
-		console->ports[0].is_console = true;
 }
 
 static int open_ports(struct console *console, const char *link)
@@ -342,7 +261,7 @@ static int open_ports(struct console *console, const char *link)
 		if (is_pty)
 			link = NULL;
 	}
-	return link ? log_errno(-EINVAL, "--link %s: no port is of type pty", link) : 0;
+	return 0;
 }
 
 static struct log_file *log_at(const struct console *console, unsigned index)
@@ -391,14 +310,10 @@ static void declare_fds(struct console *console)
 static int set_up(struct console *console, const struct applet_arguments *arguments)
 {
 	const struct console_options *options = arguments->values;
-	int error = parse_ports(console, arguments);
+	int error = plan_make(console, arguments);
 
 	if (!error)
-		error = check_ports(console);
-	if (error)
-		return error;
-	choose_consoles(console);
-	error = open_ports(console, options->link);
+		error = open_ports(console, options->link);
 	if (!error)
 		error = check_logs(console);
 	if (!error)
@@ -440,6 +355,7 @@ static int console_open(const struct applet_arguments *arguments, struct device 
 		return log_errno(-ENOMEM, "cannot make a console");
 	device_init(&console->device, &console_ops);
 	console->replay = (size_t)options->replay;
+	console->access = arguments->access;
 	console->rows_first = options->resize_order == ROWS_COLS;
 	console->terminal.fd = -1;
 	console->assistant_fd = -1;
@@ -480,6 +396,7 @@ const struct applet console_applet = {
 	.values_size = sizeof(struct console_options),
 	.rules = console_rules,
 	.inherited_fds = console_inherited_fds,
+	.check = plan_check,
 	.open = console_open,
 	.close = console_close,
 };

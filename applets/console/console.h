@@ -60,6 +60,7 @@ enum { CONSOLE_MAX_RULES = 11 };
 
 struct console {
 	struct device device;
+	struct file_access access; // of what we make for clients
 	struct port *ports;
 	unsigned port_count;
 	size_t replay; // bytes that a late client gets
@@ -126,6 +127,8 @@ size_t rules_make(const struct console *console, struct syscall_rule *rules);
 
 // size.c: the console's size.
 enum { SIZE_NONE, SIZE_FIXED, SIZE_INHERIT };
+// What is wrong with --size itself: 0 or -EINVAL, logged.
+must_check int size_check(const char *text);
 // --size; NULL: as the terminal, if there is one. 0 or -EINVAL, logged.
 must_check int size_open(struct console *console, const char *text);
 must_check int size_start(struct console *console);

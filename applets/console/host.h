@@ -10,6 +10,7 @@
 
 struct console;
 struct port;
+struct port_options;
 
 // How we know that somebody is there.
 enum host_kind {
@@ -52,7 +53,9 @@ struct host {
 	struct termios raw; // what every client of the pty finds
 };
 
-// host_open.c: closed, and then opens what the port's options say, and says where. 0 or -errno, logged. Before the lockdown.
+// host_open.c: what is wrong with a port's options that can be seen from them alone. 0 or -EINVAL, logged.
+must_check int host_check(const struct port_options *options);
+// Closed, and then opens what the port's options say, and says where. 0 or -errno, logged. Before the lockdown.
 void host_init(struct host *host);
 must_check int host_open(struct port *port, const char *link);
 void host_close(struct port *port);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
@@ -17,7 +18,7 @@
 #include "core/process.h"
 #include "core/sys.h"
 
-enum { SOCKET_MODE = 0600, TCP_BACKLOG = 4 };
+enum { TCP_BACKLOG = 4 };
 
 static bool is_regular(int fd)
 {
@@ -144,12 +145,17 @@ static int open_file(struct port *port)
 	return error ? error : open_input(port, O_RDONLY);
 }
 
-static int make_fifo(const char *path)
+static int make_fifo(const struct file_access *access, const char *path)
 {
 	struct stat file;
+	mode_t before = umask((mode_t)(0777 & ~access->mode));
+	int error = sys_int(mkfifo(path, access->mode));
 
-	if (mkfifo(path, 0600) != 0 && errno != EEXIST)
-		return log_errno(-errno, "cannot make the fifo %s", path);
+	umask(before);
+	if (!error)
+		return file_access_give(access, path, S_IFIFO, &file);
+	if (error != -EEXIST)
+		return log_errno(error, "cannot make the fifo %s", path);
 	if (stat(path, &file) != 0 || !S_ISFIFO(file.st_mode))
 		return log_errno(-EINVAL, "%s is no fifo", path);
 	return 0;
@@ -182,12 +188,13 @@ static int tell_presence(struct port *port, const char *path)
 static int open_fifo(struct port *port)
 {
 	const char *path = port->options.path, *input = port->options.input;
-	int error = input ? make_fifo(input) : 0;
+	const struct file_access *access = &port->console->access;
+	int error = input ? make_fifo(access, input) : 0;
 
 	if (!error)
 		error = open_input(port, O_RDONLY);
 	if (!error && path)
-		error = make_fifo(path);
+		error = make_fifo(access, path);
 	if (error || !path)
 		return error;
 	port->host.kind = HOST_POLLED;
@@ -211,16 +218,17 @@ static int remove_old_link(const char *path)
 	return unlink(path) == 0 ? 0 : log_errno(-errno, "cannot remove %s", path);
 }
 
-static int make_link(struct host *host, const char *path)
+static int make_link(struct host *host, const char *path, const struct file_access *access)
 {
 	int error = path ? remove_old_link(path) : 0;
+	struct stat file;
 
 	if (error || !path)
 		return error;
 	if (symlink(host->pty, path) != 0)
 		return log_errno(-errno, "cannot make the link %s", path);
 	host->link = path;
-	return 0;
+	return file_access_give(access, path, S_IFLNK, &file);
 }
 
 void host_remove_files(const struct host *host)
@@ -234,19 +242,25 @@ void host_remove_files(const struct host *host)
 		unlink(host->link);
 }
 
+static int make_pty(struct host *host)
+{
+	host->out.fd = sys_int(posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+	if (host->out.fd < 0)
+		return host->out.fd;
+	return -ptsname_r(host->out.fd, host->pty, sizeof(host->pty));
+}
+
 // Raw, since a slave that echoes would send the guest its own output back. Only a slave that has been closed hangs up.
 static int prepare_pty(struct host *host)
 {
 	int slave;
 
-	if (unlockpt(host->out.fd) != 0 ||
-	    ptsname_r(host->out.fd, host->pty, sizeof(host->pty)) != 0 ||
-	    tcgetattr(host->out.fd, &host->raw) != 0)
+	if (unlockpt(host->out.fd) != 0 || tcgetattr(host->out.fd, &host->raw) != 0)
 		return -errno;
 	cfmakeraw(&host->raw);
 	if (tcsetattr(host->out.fd, TCSANOW, &host->raw) != 0)
 		return -errno;
-	slave = open(host->pty, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	slave = ioctl(host->out.fd, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0)
 		return -errno;
 	close(slave);
@@ -259,12 +273,19 @@ static int open_pty(struct port *port, const char *link)
 	int error;
 
 	host->kind = HOST_POLLED;
-	host->out.fd = sys_int(posix_openpt(O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
-	error = host->out.fd < 0 ? host->out.fd : prepare_pty(host);
+	error = make_pty(host);
 	if (error)
 		return log_errno(error, "port %u: cannot make a pty", port->id);
+	// before it is unlocked, so that nobody has opened it who may not
+	error = file_access_set(&port->console->access, host->pty, S_IFCHR);
+	if (error)
+		return error;
+	error = prepare_pty(host);
+	if (error)
+		return log_errno(error, "port %u: cannot prepare %s", port->id, host->pty);
 	host->in.fd = host->out.fd;
-	error = make_link(host, port->options.path ? port->options.path : link);
+	error = make_link(host, port->options.path ? port->options.path : link,
+			  &port->console->access);
 	return error ? error : tell_presence(port, host->pty);
 }
 
@@ -339,11 +360,7 @@ static int open_tcp(struct port *port)
 	const char *path = port->options.path;
 	int error = parse_tcp(host, path);
 
-	if (error)
-		return log_errno(error,
-				 "--port type=tcp,path=%s: not like 127.0.0.1:4000, [::1]:4000 or "
-				 "4000",
-				 path);
+	assert(error == 0); // host_check has seen to it
 	if (port->options.connect)
 		return open_timer(host);
 	if (!is_loopback(host))
@@ -363,7 +380,7 @@ static int open_unix(struct port *port)
 
 	if (!port->options.connect) {
 		host->kind = HOST_LISTENS;
-		return listener_open_path(&host->listener, path, SOCKET_MODE);
+		return listener_open_path(&host->listener, path, &port->console->access);
 	}
 	if (strlen(path) >= sizeof(address->sun_path))
 		return log_errno(-ENAMETOOLONG, "port %u: %s is longer than %zu bytes", port->id,
@@ -413,6 +430,21 @@ static int open_type(struct port *port, const char *link)
 		return 0;
 	}
 	return -EINVAL;
+}
+
+int host_check(const struct port_options *options)
+{
+	struct host host;
+
+	if (options->type == PORT_TCP && parse_tcp(&host, options->path))
+		return log_errno(-EINVAL,
+				 "--port type=tcp,path=%s: not like 127.0.0.1:4000, [::1]:4000 or "
+				 "4000",
+				 options->path);
+	if (options->type == PORT_FD && ((options->path && parse_fd(options->path) < 0) ||
+					 (options->input && parse_fd(options->input) < 0)))
+		return -EINVAL;
+	return 0;
 }
 
 static void say_where(const struct port *port)

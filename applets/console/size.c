@@ -51,15 +51,22 @@ static int follow_terminal(struct console *console)
 	return terminal_size(console->size_fd, &console->cols, &console->rows);
 }
 
+int size_check(const char *text)
+{
+	u16 cols, rows;
+
+	if (!text || strcmp(text, "inherit") == 0 || parse_size(text, &cols, &rows) == 0)
+		return 0;
+	return log_errno(-EINVAL, "--size %s: not like 80x24 or inherit", text);
+}
+
 int size_open(struct console *console, const char *text)
 {
 	bool inherit = !text || strcmp(text, "inherit") == 0;
 
 	if (!inherit) {
 		console->has_size = true;
-		return parse_size(text, &console->cols, &console->rows)
-			       ? log_errno(-EINVAL, "--size %s: not like 80x24 or inherit", text)
-			       : 0;
+		return parse_size(text, &console->cols, &console->rows);
 	}
 	console->size_fd = find_terminal(console);
 	if (console->size_fd >= 0)

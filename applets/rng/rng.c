@@ -10,7 +10,7 @@
 #include "core/log.h"
 #include "core/sys.h"
 
-enum { VIRTIO_ID_ENTROPY = 4, MOST_CHUNK = 65536 };
+enum { VIRTIO_ID_ENTROPY = 4, MOST_CHUNK = 65536, USUAL_PERIOD_MS = 1000, MS_NS = 1000000 };
 
 struct rng_options {
 	const char *source;
@@ -25,8 +25,8 @@ static const struct option rng_option_table[] = {
 	{.name = "max-bytes", .type = OPTION_SIZE, .argument = "BYTES", .min = 1, .max = INT64_MAX,
 	 .help = "most for the guest in each period [no limit]",
 	 .offset = offsetof(struct rng_options, max_bytes)},
-	{.name = "period", .type = OPTION_NUMBER, .argument = "MS", .initial = "1000", .min = 1, .max = UINT32_MAX,
-	 .help = "the length of a period",
+	{.name = "period", .type = OPTION_NUMBER, .argument = "MS", .min = 1, .max = UINT32_MAX,
+	 .help = "the length of a period [1000]",
 	 .offset = offsetof(struct rng_options, period)},
 	{.name = "chunk", .type = OPTION_SIZE, .argument = "BYTES", .initial = "4096", .min = 1, .max = MOST_CHUNK,
 	 .help = "most for one request",
@@ -182,9 +182,19 @@ static void rng_close(struct device *device)
 	free(rng);
 }
 
+static int rng_check(const struct applet_arguments *arguments)
+{
+	const struct rng_options *options = arguments->values;
+
+	if (options->period != OPTION_UNSET && options->max_bytes == OPTION_UNSET)
+		log_warning("--period has no effect without --max-bytes");
+	return source_check(options->source);
+}
+
 static int rng_open(const struct applet_arguments *arguments, struct device **device)
 {
 	const struct rng_options *options = arguments->values;
+	u64 period = options->period == OPTION_UNSET ? USUAL_PERIOD_MS : options->period;
 	struct rng *rng = calloc(1, sizeof(*rng));
 	int error;
 
@@ -192,7 +202,7 @@ static int rng_open(const struct applet_arguments *arguments, struct device **de
 		return log_errno(-ENOMEM, "cannot make an entropy device");
 	device_init(&rng->device, &rng_ops);
 	rng->go_on.ready = rng_go_on;
-	bucket_open(&rng->bucket, options->max_bytes, options->period * 1000000, sys_clock_ns());
+	bucket_open(&rng->bucket, options->max_bytes, period * MS_NS, sys_clock_ns());
 	rng->timer_fd = sys_int(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
 	error = rng->timer_fd < 0 ? log_errno(rng->timer_fd, "cannot make a timer")
 				  : source_open(&rng->source, options->source, options->chunk);
@@ -220,6 +230,7 @@ const struct applet rng_applet = {
 	.values_size = sizeof(struct rng_options),
 	.rules = rng_rules,
 	.inherited_fds = rng_inherited_fds,
+	.check = rng_check,
 	.open = rng_open,
 	.close = rng_close,
 };

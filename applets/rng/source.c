@@ -24,6 +24,14 @@ int source_fd_number(const char *name)
 	return *end || fd > INT_MAX ? -EINVAL : (int)fd;
 }
 
+int source_check(const char *name)
+{
+	if (strncmp(name, "fd:", 3) == 0 && source_fd_number(name) < 0)
+		return log_errno(-EINVAL, "--source %s: not a file descriptor's number, as in fd:3",
+				 name);
+	return 0;
+}
+
 // The fd that we were started with, made nonblocking.
 static int inherited_fd(const char *name)
 {

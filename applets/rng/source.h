@@ -14,6 +14,9 @@ struct source {
 	size_t size, first, ready;
 };
 
+// What is wrong with the name itself: 0 or -EINVAL, logged.
+must_check int source_check(const char *name);
+
 // Opens "getrandom", a path, or "fd:N", which is taken over; reads up to `size` bytes at once. The name is kept.
 // 0 or -errno, logged. Control thread, before the lockdown.
 must_check int source_open(struct source *source, const char *name, size_t size);

@@ -24,7 +24,8 @@ static int lock_nothing(void *context, const struct syscall_rule *rules, size_t 
 
 struct device *fuzz_applet_open(const struct applet *applet, ...)
 {
-	struct applet_arguments arguments = {.lock_helper = lock_nothing};
+	struct applet_arguments arguments = {.access = {0600, FILE_ACCESS_OURS, FILE_ACCESS_OURS},
+					     .lock_helper = lock_nothing};
 	struct option_table table = {.options = applet->options, .count = applet->option_count};
 	char *words[MOST_WORDS];
 	int count = 0, next = 0, error;

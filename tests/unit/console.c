@@ -35,7 +35,8 @@ static void make_port(char *text, size_t len, int *host, const char *keys)
 
 static int open_device(struct unit_console *guest, char **words, int count)
 {
-	struct applet_arguments arguments = {.lock_helper = lock_nothing};
+	struct applet_arguments arguments = {.access = {0600, FILE_ACCESS_OURS, FILE_ACCESS_OURS},
+					     .lock_helper = lock_nothing};
 	struct option_table table = {.options = console_applet.options,
 				     .count = console_applet.option_count};
 	int next = 0;
@@ -45,7 +46,7 @@ static int open_device(struct unit_console *guest, char **words, int count)
 	arguments.values = guest->values;
 	options_set_defaults(&table, 1);
 	assert_int_equal(options_parse(&table, 1, words, count, &next), 0);
-	return console_applet.open(&arguments, &guest->device);
+	return console_applet.check(&arguments) ?: console_applet.open(&arguments, &guest->device);
 }
 
 // Two ports with these keys, and an option. Without `second`, one port.

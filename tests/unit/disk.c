@@ -28,7 +28,7 @@ int unit_disk_try(struct unit_disk *disk, const char *const *words)
 	options_set_defaults(&table, 1);
 	arguments.values = disk->values;
 	assert_int_equal(options_parse(&table, 1, (char *const *)words, count, &next), 0);
-	return disk->applet->open(&arguments, &disk->device);
+	return disk->applet->check(&arguments) ?: disk->applet->open(&arguments, &disk->device);
 }
 
 void unit_disk_connect(struct unit_disk *disk, const struct vm_options *options)

@@ -30,7 +30,7 @@ const char *unit_server_listen(struct unit_server *unit, struct device *device)
 	const char *path = unit_path("socket");
 
 	unit->options = (struct server_options){.workers = 1};
-	assert_int_equal(listener_open_path(&unit->listener, path, 0600), 0);
+	assert_int_equal(listener_open_path(&unit->listener, path, FILE_ACCESS(0600)), 0);
 	unit_server_start(unit, device);
 	return path;
 }

@@ -135,8 +135,8 @@ TEST(null_has_a_length_and_nothing_else)
 
 TEST(embedded_medium_without_a_good_size_is_refused)
 {
-	const char *const bad[] = {"memory:",	     "memory:x",  "null:",
-				   "null:-1",	     "memory:1k", "null:0xffffffffffffffff",
+	const char *const bad[] = {"memory:",	     "memory:x",   "null:",
+				   "null:-1",	     "memory:1kb", "null:0xffffffffffffffff",
 				   "memory:8388608T"};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
@@ -397,6 +397,19 @@ TEST(size_that_cannot_be_found_stays)
 
 #define MEDIUM_TEST(name) RUN_WITH(setup, name, teardown)
 
+TEST(lock_options_that_contradict_are_refused)
+{
+	struct medium_options options = {
+		.path = "disk", .read_only = true, .lock = MEDIUM_LOCK_EXCLUSIVE};
+
+	assert_int_equal(medium_check(&options), -EINVAL);
+	options.read_only = false;
+	assert_int_equal(medium_check(&options), 0);
+	options.lock = MEDIUM_LOCK_OFF;
+	options.lock_handover = true;
+	assert_int_equal(medium_check(&options), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -408,6 +421,7 @@ int main(void)
 		MEDIUM_TEST(memory_is_zero_and_keeps_what_is_written),
 		MEDIUM_TEST(null_has_a_length_and_nothing_else),
 		MEDIUM_TEST(embedded_medium_without_a_good_size_is_refused),
+		RUN(lock_options_that_contradict_are_refused),
 		MEDIUM_TEST(missing_file_is_told_by_its_name),
 		MEDIUM_TEST(what_is_no_disk_is_refused),
 		MEDIUM_TEST(fifo_that_nobody_writes_is_refused_and_not_waited_for),

@@ -26,7 +26,8 @@ static u64 values[64];
 
 static struct device *open_console(char **words, int count, size_t *calling)
 {
-	struct applet_arguments arguments = {.lock_helper = note_rules, .lock_context = calling};
+	struct applet_arguments arguments = {
+		.access = *FILE_ACCESS(0600), .lock_helper = note_rules, .lock_context = calling};
 	struct option_table table = {.options = console_applet.options,
 				     .count = console_applet.option_count};
 	struct device *device = NULL;

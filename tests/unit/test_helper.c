@@ -44,7 +44,7 @@ static void serve(void *context, int socket)
 static int setup(void **state)
 {
 	(void)state;
-	helper = helper_start(serve, NULL);
+	helper = helper_start("helper", serve, NULL);
 	return helper < 0 ? -1 : 0;
 }
 

@@ -61,7 +61,7 @@ static int lock_late(void *context, const struct syscall_rule *rules, size_t cou
 
 static int open_with_keeper(void)
 {
-	int error = listener_open_path(&listener, path, 0600);
+	int error = listener_open_path(&listener, path, FILE_ACCESS(0600));
 
 	return error ? error : keeper_start(&listener, lock_nothing, NULL);
 }
@@ -174,7 +174,7 @@ TEST(keeper_of_a_listener_that_calls_removes_nothing)
 
 TEST(keeper_that_cannot_lock_itself_in_removes_the_file_and_ends)
 {
-	assert_int_equal(listener_open_path(&listener, path, 0600), 0);
+	assert_int_equal(listener_open_path(&listener, path, FILE_ACCESS(0600)), 0);
 	assert_int_equal(keeper_start(&listener, fail_to_lock, NULL), 0);
 	assert_true(listener_wait_keeper(&listener) < 0);
 	assert_int_equal(access(path, F_OK), -1);
@@ -186,7 +186,7 @@ TEST(keeper_is_waited_for_until_it_is_locked_in)
 {
 	bool *locked = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	assert_int_equal(listener_open_path(&listener, path, 0600), 0);
+	assert_int_equal(listener_open_path(&listener, path, FILE_ACCESS(0600)), 0);
 	assert_int_equal(keeper_start(&listener, lock_late, locked), 0);
 	assert_int_equal(listener_wait_keeper(&listener), 0);
 	assert_true(*locked);

@@ -33,7 +33,7 @@ static int teardown(void **state)
 
 static int open_path(void)
 {
-	return listener_open_path(&listener, path, 0600);
+	return listener_open_path(&listener, path, FILE_ACCESS(0600));
 }
 
 static struct sockaddr_un address_of(const char *name)
@@ -136,7 +136,7 @@ TEST(socket_file_has_the_permissions_asked_for_whatever_the_umask)
 	struct stat file;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(modes); i++) {
-		assert_int_equal(listener_open_path(&listener, path, modes[i]), 0);
+		assert_int_equal(listener_open_path(&listener, path, FILE_ACCESS(modes[i])), 0);
 		assert_int_equal(stat(path, &file), 0);
 		assert_int_equal(file.st_mode & 0777, modes[i]);
 		listener_close(&listener);
@@ -308,7 +308,7 @@ TEST(path_that_is_cleared_can_be_used)
 	close(bound_socket(SOCK_STREAM));
 	assert_int_equal(listener_clear_path(path), 0);
 	assert_false(path_exists());
-	assert_int_equal(listener_open_path(&listener, path, 0600), 0);
+	assert_int_equal(listener_open_path(&listener, path, FILE_ACCESS(0600)), 0);
 	assert_int_equal(listener_clear_path(path), -EADDRINUSE);
 	assert_true(path_exists());
 }

@@ -237,7 +237,7 @@ static void serve(void *context, int socket)
 static void open_limited(const char *name, unsigned keep)
 {
 	open_log(name, (struct log_file_options){.max = 10, .keep = keep});
-	log_file.assistant_fd = helper_start(serve, &log_file.options);
+	log_file.assistant_fd = helper_start("helper", serve, &log_file.options);
 	assert_true(log_file.assistant_fd >= 0);
 	log_file.rotate_command = ROTATE;
 }

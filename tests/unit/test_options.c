@@ -10,7 +10,7 @@
 struct values {
 	bool flag, other_flag;
 	const char *text;
-	u64 number, size;
+	u64 number, size, mode;
 	unsigned choice;
 	struct option_list list;
 };
@@ -24,13 +24,15 @@ static const struct option rows[] = {
 	{.name = "flag", .letter = 'f', .type = OPTION_FLAG, .help = "a flag", .offset = offsetof(struct values, flag)},
 	{.name = "other-flag", .type = OPTION_FLAG, .help = "another", .offset = offsetof(struct values, other_flag)},
 	{.name = "text", .aliases = "word,line", .letter = 't', .type = OPTION_TEXT, .argument = "TEXT", .help = "a text",
-	 .offset = offsetof(struct values, text)},
+	 .may_be_empty = true, .offset = offsetof(struct values, text)},
 	{.name = "number", .letter = 'n', .type = OPTION_NUMBER, .argument = "N", .min = 3, .max = 100, .help = "a number",
 	 .offset = offsetof(struct values, number)},
 	{.name = "size", .type = OPTION_SIZE, .argument = "BYTES", .initial = "4K", .min = 512, .max = UINT64_MAX,
 	 .help = "a size", .offset = offsetof(struct values, size)},
 	{.name = "choice", .type = OPTION_CHOICE, .choices = "one|two|three", .initial = "two", .help = "a choice",
 	 .offset = offsetof(struct values, choice)},
+	{.name = "mode", .type = OPTION_MODE, .argument = "MODE", .initial = "0600", .max = 0777, .help = "a mode",
+	 .offset = offsetof(struct values, mode)},
 	{.name = "item", .type = OPTION_LIST, .argument = "ITEM", .max = 3, .help = "an item",
 	 .offset = offsetof(struct values, list)},
 };
@@ -43,6 +45,7 @@ static const struct option more_rows[] = {
 static struct values values;
 static struct more_values more;
 static int next;
+static u64 given;
 
 static int setup(void **state)
 {
@@ -56,11 +59,12 @@ static int setup(void **state)
 static int parse_words(const char *const *words, int count)
 {
 	const struct option_table tables[] = {
-		{.options = rows, .count = ARRAY_SIZE(rows), .values = &values},
+		{.options = rows, .count = ARRAY_SIZE(rows), .values = &values, .given = &given},
 		{.options = more_rows, .count = ARRAY_SIZE(more_rows), .values = &more},
 	};
 
 	next = 0;
+	given = 0;
 	options_set_defaults(tables, ARRAY_SIZE(tables));
 	return options_parse(tables, ARRAY_SIZE(tables), (char *const *)words, count, &next);
 }
@@ -129,10 +133,39 @@ TEST(argument_may_look_like_an_option)
 	assert_string_equal(values.text, "--");
 }
 
-TEST(last_of_the_same_options_counts)
+TEST(option_that_is_given_twice_is_refused)
 {
-	assert_int_equal(PARSE("--number", "5", "-n6", "--number=7"), 0);
-	assert_int_equal(values.number, 7);
+	REFUSED("--number is given twice", "--number", "5", "-n6");
+	REFUSED("--text is given twice", "--word", "x", "--line=x");
+	REFUSED("--flag is given twice", "-f", "--flag");
+	REFUSED("--choice is given twice", "--choice=one", "--choice=two");
+	assert_int_equal(PARSE("-f", "--other-flag"), 0);
+}
+
+TEST(table_without_a_note_of_what_was_given_takes_the_last)
+{
+	assert_int_equal(PARSE("--more", "a", "-mb"), 0);
+	assert_string_equal(more.text, "b");
+}
+
+TEST(empty_text_is_refused_unless_it_means_something)
+{
+	assert_int_equal(PARSE("--text="), 0);
+	REFUSED("--more is empty; it needs TEXT", "--more", "");
+	REFUSED("--more is empty", "--more=");
+}
+
+TEST(near_miss_is_told)
+{
+	REFUSED("--falg: no such option; do you mean --flag?", "--falg");
+	REFUSED("--txt: no such option; do you mean --text?", "--txt=x");
+	REFUSED("--ohter-flga: no such option; do you mean --other-flag?", "--ohter-flga");
+	REFUSED("--wrd: no such option; do you mean --word?", "--wrd");
+	REFUSED("--choice tow: must be one of one|two|three; do you mean two?", "--choice", "tow");
+	REFUSED("--quite-other: no such option; see --help", "--quite-other");
+	REFUSED("-x: no such option; see --help", "-x");
+	REFUSED("-text: do you mean --text?", "-text", "x");
+	REFUSED("-number=7: do you mean --number=7?", "-number=7");
 }
 
 TEST(all_tables_are_looked_through)
@@ -182,14 +215,18 @@ TEST(missing_argument_is_told)
 	REFUSED("--number needs an argument: N", "-n");
 }
 
-TEST(numbers_are_decimal_hexadecimal_or_octal)
+TEST(numbers_are_decimal_or_hexadecimal)
 {
 	assert_int_equal(PARSE("-n", "42"), 0);
 	assert_int_equal(values.number, 42);
 	assert_int_equal(PARSE("-n", "0x2a"), 0);
 	assert_int_equal(values.number, 42);
-	assert_int_equal(PARSE("-n", "052"), 0);
+	assert_int_equal(PARSE("-n", "0X2A"), 0);
 	assert_int_equal(values.number, 42);
+	assert_int_equal(PARSE("-n", "042"), 0);
+	assert_int_equal(values.number, 42);
+	assert_int_equal(PARSE("-n", "009"), 0);
+	assert_int_equal(values.number, 9);
 }
 
 TEST(what_is_no_number_is_refused)
@@ -203,7 +240,7 @@ TEST(what_is_no_number_is_refused)
 					  "5x",
 					  "4K",
 					  "0x",
-					  "089",
+					  "0x8h",
 					  "1e1",
 					  "5,6",
 					  "99999999999999999999"};
@@ -226,13 +263,10 @@ TEST(sizes_have_units_of_powers_of_1024)
 	static const struct {
 		const char *text;
 		u64 size;
-	} good[] = {{"512", 512},
-		    {"1K", 1024},
-		    {"3M", 3 << 20},
-		    {"4G", BIT64(32)},
-		    {"2T", BIT64(41)},
-		    {"0x10K", 16384},
-		    {"16777215T", 16777215 * BIT64(40)}};
+	} good[] = {{"512", 512},      {"1K", 1024},	  {"3M", 3 << 20},
+		    {"4G", BIT64(32)}, {"2T", BIT64(41)}, {"1k", 1024},
+		    {"3m", 3 << 20},   {"4g", BIT64(32)}, {"2t", BIT64(41)},
+		    {"0x10K", 16384},  {"010K", 10240},	  {"16777215T", 16777215 * BIT64(40)}};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
 		assert_int_equal(PARSE("--size", good[i].text), 0);
@@ -242,7 +276,7 @@ TEST(sizes_have_units_of_powers_of_1024)
 
 TEST(what_is_no_size_is_refused)
 {
-	static const char *const bad[] = {"",	 "K",  "1k",	    "1KB",	    "1KK",
+	static const char *const bad[] = {"",	 "K",  "1kb",	    "1KB",	    "1KK",
 					  "1 K", "1P", "16777216T", "20000000000G", "-1K"};
 	u64 size;
 
@@ -251,6 +285,25 @@ TEST(what_is_no_size_is_refused)
 		assert_int_equal(options_parse_size(bad[i], &size), -EINVAL);
 	}
 	REFUSED("must be 512", "--size", "511");
+}
+
+TEST(modes_are_octal)
+{
+	static const struct {
+		const char *text;
+		u64 mode;
+	} good[] = {{"600", 0600}, {"0660", 0660}, {"0", 0}, {"777", 0777}, {"00440", 0440}};
+	static const char *const bad[] = {"", "8", "0x1ff", "rw", "-600", "6 0", "u+x"};
+
+	assert_int_equal(parse_words(NULL, 0), 0);
+	assert_int_equal(values.mode, 0600);
+	for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(PARSE("--mode", good[i].text), 0);
+		assert_int_equal(values.mode, good[i].mode);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		REFUSED("not a mode in octal", "--mode", bad[i]);
+	REFUSED("--mode 1000: must be 0 to 777", "--mode", "1000");
 }
 
 TEST(choice_is_one_of_its_words)
@@ -300,18 +353,22 @@ int main(void)
 		OPTION_TEST(options_are_found_by_name_alias_and_letter),
 		OPTION_TEST(argument_comes_behind_a_space_an_equals_sign_or_the_letter),
 		OPTION_TEST(argument_may_look_like_an_option),
-		OPTION_TEST(last_of_the_same_options_counts),
+		OPTION_TEST(option_that_is_given_twice_is_refused),
+		OPTION_TEST(table_without_a_note_of_what_was_given_takes_the_last),
+		OPTION_TEST(empty_text_is_refused_unless_it_means_something),
+		OPTION_TEST(near_miss_is_told),
 		OPTION_TEST(all_tables_are_looked_through),
 		OPTION_TEST(parsing_ends_at_the_first_word_that_is_no_option),
 		OPTION_TEST(two_dashes_end_the_options),
 		OPTION_TEST(unknown_options_are_refused),
 		OPTION_TEST(flag_with_an_argument_is_refused),
 		OPTION_TEST(missing_argument_is_told),
-		OPTION_TEST(numbers_are_decimal_hexadecimal_or_octal),
+		OPTION_TEST(numbers_are_decimal_or_hexadecimal),
 		OPTION_TEST(what_is_no_number_is_refused),
 		OPTION_TEST(numbers_have_limits),
 		OPTION_TEST(sizes_have_units_of_powers_of_1024),
 		OPTION_TEST(what_is_no_size_is_refused),
+		OPTION_TEST(modes_are_octal),
 		OPTION_TEST(choice_is_one_of_its_words),
 		OPTION_TEST(list_collects_its_items_up_to_its_limit),
 		OPTION_TEST(help_names_every_option_its_letter_argument_and_default),

@@ -19,7 +19,7 @@ static const char *listen_on_path(void)
 {
 	const char *path = unit_path("socket");
 
-	assert_int_equal(listener_open_path(&unit_server.listener, path, 0600), 0);
+	assert_int_equal(listener_open_path(&unit_server.listener, path, FILE_ACCESS(0600)), 0);
 	unit_server_start(&unit_server, &unit_echo.device);
 	return path;
 }
@@ -432,7 +432,7 @@ TEST(signal_ends_a_server_whose_worker_a_front_end_has_made_wait)
 	int status = 0;
 	pid_t pid;
 
-	assert_int_equal(listener_open_path(&unit_server.listener, path, 0600), 0);
+	assert_int_equal(listener_open_path(&unit_server.listener, path, FILE_ACCESS(0600)), 0);
 	pid = fork_server();
 	assert_true(pid > 0);
 	start_vm(path, 1);

@@ -36,6 +36,7 @@ static const struct call {
 	{"pivot_root", SYS_pivot_root, ANY, EPERM},
 	{"chroot", SYS_chroot, ANY, EPERM},
 	{"setgroups", SYS_setgroups, ANY, EPERM},
+	{"setresuid", SYS_setresuid, ANY, EINVAL},
 	{"setrlimit", SYS_prlimit64, ANY, EPERM},
 	{"landlock", 444, ANY, ENOSYS},
 	{"io_uring", 425, ANY, ENOSYS},
