@@ -36,7 +36,7 @@ void chain_skip(struct chain_part *part, size_t len)
 	}
 }
 
-size_t chain_peek(const struct chain *chain, void *buffer, size_t len)
+static size_t copy(const struct chain *chain, void *buffer, size_t len)
 {
 	const struct chain_part *part = &chain->readable;
 	size_t done = 0;
@@ -47,15 +47,22 @@ size_t chain_peek(const struct chain *chain, void *buffer, size_t len)
 		memcpy((u8 *)buffer + done, part->segments[i].iov_base, step);
 		done += step;
 	}
+	return done;
+}
+
+size_t chain_peek(const struct chain *chain, void *buffer, size_t len)
+{
+	size_t done = copy(chain, buffer, len);
+
 	return memory_fault_happened() ? 0 : done;
 }
 
 size_t chain_read_parts(struct chain *chain, void *buffer, size_t len)
 {
-	size_t done = chain_peek(chain, buffer, len);
+	size_t done = copy(chain, buffer, len);
 
 	chain_skip(&chain->readable, done);
-	return done;
+	return memory_fault_happened() ? 0 : done;
 }
 
 size_t chain_write(struct chain *chain, const void *buffer, size_t len)

@@ -281,7 +281,7 @@ int main(int count, char **arguments)
 		      stderr);
 		return EXIT_USAGE;
 	}
-	mode = arguments[1];
+	mode = strdup(arguments[1]); // the program changes how its command line looks
 	if (strcmp(mode, "ring") == 0)
 		learn_ring_opcodes();
 	return run_program(count - 1, arguments + 1);
