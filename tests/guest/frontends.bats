@@ -4,7 +4,7 @@
 # What a QEMU does with a device while the guest runs: it takes it out and puts another in on the same connection, it
 # pauses, it resets the guest.
 #
-# GUEST_REPEAT=N runs each test's guest N times; GUEST_QEMU=PATH takes another QEMU.
+# GUEST_REPEAT=N runs each test's guest N times.
 
 setup_file() {
 	# shellcheck source=tests/guest/lib.bash
@@ -19,8 +19,9 @@ setup() {
 	image=$BATS_TEST_TMPDIR/disk.img
 	socket=$BATS_TEST_TMPDIR/socket
 	log=$BATS_TEST_TMPDIR/guest.log
-	backend_options=(--log-level=debug)
+	backend_options+=(--log-level=debug)
 	qemu_pid=
+	patience=120
 }
 
 teardown() {
@@ -41,16 +42,6 @@ monitor() { # COMMAND...
 	"$guest_root/tests/migrate/monitor" "$socket.monitor" "$@"
 }
 
-# For two minutes at least: a busy host may be slow.
-until_true() { # COMMAND...
-	local tries=1200
-	until "$@"; do
-		tries=$((tries - 1))
-		[ $tries -gt 0 ] && kill -0 "$qemu_pid" 2>/dev/null || return 1
-		sleep 0.1
-	done
-}
-
 said() { # TEXT
 	grep -aq ": $1" "$log"
 }
@@ -61,9 +52,9 @@ ended() {
 	wait "$pid"
 }
 
-# How often the device has been told of a new driver.
+# How often the device has been told of a new driver; newer QEMUs say so themselves.
 new_drivers() {
-	grep -c 'debug: the driver is a new one' "$socket.log" || true
+	grep -cE 'debug: (the driver is a new one|RESET_DEVICE: )' "$socket.log" || true
 }
 
 rounds() {
@@ -85,10 +76,10 @@ has_added() { # DEVICE
 }
 
 replaced_disk() {
-	local pci=bus=root-port,vectors=2 time
+	local pci=bus=root-port,vectors=2$ring_properties time
 	cp "$BATS_FILE_TMPDIR/known" "$image"
 	start_backend "$socket" "$image"
-	qemu run=blk text=replaced steps=known,replace,raw times=2 known="$(md5sum <"$image" | cut -d ' ' -f 1)" -- \
+	qemu run=blk rings="$rings" text=replaced steps=known,replace,raw times=2 known="$(md5sum <"$image" | cut -d ' ' -f 1)" -- \
 		-device pcie-root-port,id=root-port,chassis=1 -chardev "socket,id=disk,path=$socket" \
 		-device "vhost-user-blk-pci,chardev=disk,id=hot,$pci"
 	for time in 1 2; do
@@ -129,7 +120,7 @@ pauses_and_resets() {
 disk() {
 	cp "$BATS_FILE_TMPDIR/known" "$image"
 	start_backend "$socket" "$image"
-	qemu --smp 2 --disk "$socket" run=blk text=moving steps=show,move --
+	qemu --smp 2 --disk "$socket$ring_properties" run=blk rings="$rings" text=moving steps=show,move --
 	pauses_and_resets
 	echo stop | dd of="$image" bs=1M seek=$((disk_mib - 1)) conv=notrunc status=none
 	ended
@@ -146,7 +137,8 @@ entropy() {
 		backend_command=("${VHOST_MULTI:-$guest_root/build/vhost-multi}" rng --socket "$1" "${backend_options[@]}")
 	}
 	start_backend "$socket"
-	qemu run=rng steps=rounds -- -chardev "socket,id=rng,path=$socket" -device vhost-user-rng-pci,chardev=rng
+	qemu run=rng rings="$rings" steps=rounds -- -chardev "socket,id=rng,path=$socket" \
+		-device "vhost-user-rng-pci,chardev=rng$ring_properties"
 	pauses_and_resets
 	monitor quit
 	! ended

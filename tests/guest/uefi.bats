@@ -4,7 +4,7 @@
 # UEFI firmware boots a guest from a disk that vhost-multi serves: a GPT, an EFI system partition and on it a kernel.
 # The firmware drives a transitional device as a legacy one (no VIRTIO_F_VERSION_1), and one that is modern only as that.
 #
-# GUEST_REPEAT=N runs each test's guest N times; GUEST_QEMU=PATH takes another QEMU.
+# GUEST_REPEAT=N runs each test's guest N times.
 
 setup_file() {
 	[ "$(uname -m)" = x86_64 ] || return 0
@@ -21,7 +21,7 @@ setup() {
 	socket=$BATS_TEST_TMPDIR/socket
 	log=$BATS_TEST_TMPDIR/guest.log
 	image=$BATS_FILE_TMPDIR/disk
-	backend_options=(--log-level=trace)
+	backend_options+=(--log-level=trace)
 }
 
 teardown() {
@@ -47,7 +47,7 @@ make_disk() { # FOLDER
 }
 
 kernel_parameters() {
-	echo "console=ttyS0 panic=-1 quiet mitigations=off cryptomgr.notests$(guest_parameters run=blk steps=show readonly=1 has=9,32)"
+	echo "console=ttyS0 no_timer_check panic=-1 quiet mitigations=off cryptomgr.notests$(guest_parameters run=blk steps=show readonly=1 has=9,32)"
 }
 
 # The firmware's variables are the test's own, so that no boot order is left of another one.
@@ -55,7 +55,7 @@ boot() { # DEVICE-PROPERTIES
 	local firmware=/usr/share/OVMF/OVMF
 	cp "${firmware}_VARS_4M.fd" "$BATS_TEST_TMPDIR/variables"
 	start_backend "$socket" "$image" ro
-	timeout --kill-after=2 180 "${GUEST_QEMU:-qemu-system-x86_64}" -machine q35,memory-backend=mem,smm=off -accel tcg \
+	timeout --kill-after=2 180 "$(guest_qemu)" -machine q35,memory-backend=mem,smm=off -accel tcg \
 		-m 256 -object memory-backend-memfd,id=mem,size=256M,share=on -nodefaults -no-user-config -display none \
 		-drive "if=pflash,format=raw,unit=0,readonly=on,file=${firmware}_CODE_4M.fd" \
 		-drive "if=pflash,format=raw,unit=1,file=$BATS_TEST_TMPDIR/variables" -no-reboot \
