@@ -261,8 +261,10 @@ static int run(struct invocation *invocation)
 		return EXIT_SANDBOX;
 	if (find_access(&arguments.access, &invocation->common, &sandbox))
 		return EXIT_USAGE;
-	if (invocation->jailed)
+	if (invocation->jailed) {
 		sandbox.netns_fd = jail_netns_fd();
+		listener_own_working_folder();
+	}
 	// before the device may wait for what an ended process there has left: one that serves is another matter
 	if (arguments.socket && listener_clear_path(arguments.socket))
 		return EXIT_SOCKET;

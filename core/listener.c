@@ -94,13 +94,28 @@ static int open_folder(const char *path)
 	return open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+static bool working_folder_is_ours; // nobody else starts there
+
+void listener_own_working_folder(void)
+{
+	working_folder_is_ours = true;
+}
+
+static bool folder_is_ours(const char *path)
+{
+	return working_folder_is_ours && *path != '/';
+}
+
 // Between a look at who listens and the file in its place no other start may do the same, else one removes what the other has just
 // made. Whoever may read the folder can hold this lock, so it is not waited for without end.
 static int lock_folder(const char *path)
 {
-	int fd = open_folder(path);
-	int error = fd < 0 ? -errno : sys_int(flock(fd, LOCK_EX | LOCK_NB));
+	int fd, error;
 
+	if (folder_is_ours(path))
+		return -1;
+	fd = open_folder(path);
+	error = fd < 0 ? -errno : sys_int(flock(fd, LOCK_EX | LOCK_NB));
 	for (unsigned i = 0; error == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
 		usleep(LOCK_PAUSE_US);
 		error = sys_int(flock(fd, LOCK_EX | LOCK_NB));
@@ -394,7 +409,9 @@ static void remove_file(const struct listener *listener)
 
 int listener_open_folder(const struct listener *listener)
 {
-	return listener_has_file(listener) ? open_folder(listener->path) : -1;
+	return listener_has_file(listener) && !folder_is_ours(listener->path)
+		       ? open_folder(listener->path)
+		       : -1;
 }
 
 void listener_remove_left_file(const struct listener *listener, int folder)

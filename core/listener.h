@@ -26,6 +26,9 @@ struct listener {
 must_check int listener_open_path(struct listener *listener, const char *path,
 				  const struct file_access *access);
 
+// No other process starts in our working folder, as in a jail, whose launcher holds the lock on it.
+void listener_own_working_folder(void);
+
 // The part of listener_open_path that sees to what is there already.
 must_check int listener_clear_path(const char *path);
 

@@ -262,13 +262,20 @@ static void s18(struct target *target)
 
 static void s19(struct target *target)
 {
-	static struct vu_header flood[1000];
+	static struct {
+		struct vu_header header;
+		uint64_t features;
+	} __attribute__((packed)) flood[1000];
 	struct guest guest;
 	unsigned rss;
 
-	for (size_t i = 0; i < ARRAY_SIZE(flood); i++)
-		flood[i] = (struct vu_header){.request = VU_SET_OWNER, .flags = VU_VERSION};
 	guest_start(&guest, target, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(flood); i++) {
+		flood[i].header = (struct vu_header){.request = VU_SET_PROTOCOL_FEATURES,
+						     .flags = VU_VERSION,
+						     .size = sizeof(flood[i].features)};
+		flood[i].features = guest.vm.protocol_features;
+	}
 	expect_io(&guest, 0);
 	rss = target_rss(target);
 	for (int i = 0; i < 1000; i++) {

@@ -103,8 +103,6 @@ static void make_disk(void)
 		fail("%s: %s", crash.disk.path, strerror(errno));
 }
 
-/* ---- the back-end ---- */
-
 static void exec_backend(unsigned crash_at)
 {
 	char number[16];
@@ -122,11 +120,9 @@ static void exec_backend(unsigned crash_at)
 
 static void start_backend(unsigned crash_at)
 {
-	if (!leash_make())
-		fail("pipe: %s", strerror(errno));
-	crash.pid = fork();
+	crash.pid = leash_make() ? fork() : -1;
 	if (crash.pid < 0)
-		fail("fork: %s", strerror(errno));
+		fail("cannot fork: %s", strerror(errno));
 	if (crash.pid == 0)
 		exec_backend(crash_at);
 	leash_give();
