@@ -130,7 +130,8 @@ void unit_host_serve(unsigned workers, const char *const *words)
 	unit_blk()->engine = &host_engine;
 	snprintf(disk.path, sizeof(disk.path), "%s", unit_path("socket"));
 	disk.server.options = (struct server_options){.workers = workers};
-	assert_int_equal(listener_open_path(&disk.server.listener, disk.path, FILE_ACCESS(0600)), 0);
+	assert_int_equal(listener_open_path(&disk.server.listener, disk.path, FILE_ACCESS(0600)),
+			 0);
 	unit_server_start(&disk.server, disk.device);
 	unit_disk_connect(&disk, &options);
 }
