@@ -163,7 +163,7 @@ time.sleep(30)' "$socket" >>"$folder/waiting" 3>&- &
 		waiting+=("$!")
 	done
 	until_true grep -q full "$folder/waiting"
-	fails 4 'another process listens on' "$bin" blk --path null:1M --socket "$socket"
+	fails 4 'process [0-9]* listens on' "$bin" blk --path null:1M --socket "$socket"
 	kill "${waiting[@]}"
 	[ -S "$socket" ]
 }
@@ -380,7 +380,7 @@ said_at_start() { # TEXT
 	until_true grep -q replacing "$folder/start.1"
 	"$bin" blk --path "$image" --read-only --socket "$socket" --sandbox none </dev/null >"$folder/start.2" 2>&1 3>&- &
 	starts+=("$!")
-	until_true said_at_start 'error: another process listens on'
+	until_true said_at_start 'error: .* listens on'
 	until_true said_at_start ': listening on'
 	reads_image
 	kill "$(pgrep -P "${starts[0]}")" "${starts[1]}" || true
