@@ -236,6 +236,18 @@ static int make_and_listen(struct listener *listener, const struct address *addr
 	return error;
 }
 
+// The path that listener_clear_path has cleared for a listener to come, and its locked folder.
+static struct cleared {
+	const char *path;
+	int folder;
+} cleared = {.folder = -1};
+
+static int lock_folder_once(const char *path)
+{
+	return cleared.path == path && cleared.folder >= 0 ? take_fd(&cleared.folder)
+							   : lock_folder(path);
+}
+
 // Of an abstract name nothing can be left.
 int listener_clear_path(const char *path)
 {
@@ -248,7 +260,10 @@ int listener_clear_path(const char *path)
 	fd = is_abstract(path) ? try_connect(&address) : lock_folder(path);
 	if (is_abstract(path))
 		return fd >= 0 || fd == -EAGAIN ? refuse_live(fd, address.text) : 0;
-	return remove_stale(&address);
+	error = remove_stale(&address);
+	if (!error)
+		cleared = (struct cleared){.path = path, .folder = take_fd(&fd)};
+	return error;
 }
 
 int listener_open_path(struct listener *listener, const char *path,
@@ -262,7 +277,7 @@ int listener_open_path(struct listener *listener, const char *path,
 	if (error)
 		return error;
 	if (listener_has_file(listener))
-		folder = lock_folder(path);
+		folder = lock_folder_once(path);
 	return make_and_listen(listener, &address, access);
 }
 

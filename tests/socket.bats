@@ -163,7 +163,7 @@ time.sleep(30)' "$socket" >>"$folder/waiting" 3>&- &
 		waiting+=("$!")
 	done
 	until_true grep -q full "$folder/waiting"
-	fails 4 'process [0-9]* listens on' "$bin" blk --path null:1M --socket "$socket"
+	fails 4 'another process listens on' "$bin" blk --path null:1M --socket "$socket"
 	kill "${waiting[@]}"
 	[ -S "$socket" ]
 }
@@ -357,7 +357,7 @@ s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.send(b"\1\0\0\0\1")
 @test "socket: abstract ones, to listen and to call" {
 	socket=@${folder//[^a-zA-Z0-9]/-}-${RANDOM}
 	serve
-	fails 4 'another process listens on @' "$bin" blk --path null:1M --socket "$socket"
+	fails 4 'process [0-9]* listens on @' "$bin" blk --path null:1M --socket "$socket"
 	reads_image
 	stop
 	[ ! -e "$socket" ]
