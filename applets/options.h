@@ -26,13 +26,13 @@ struct option_list {
 struct option {
 	const char *name;    // "socket"
 	const char *aliases; // "socket-path,unix": other names, or NULL
-	char letter;	     // 's', or 0
 	enum option_type type;
+	char letter;	   // 's', or 0
+	bool may_be_empty; // of a text: if not, an empty one is refused
 	const char *
 		argument; // what stands for the argument in help: "PATH"; NULL for flags and choices
 	const char *choices; // "auto|uring|sync"
 	const char *initial; // the default, as it would be typed; NULL: unset
-	bool may_be_empty;   // of a text: if not, an empty one is refused
 	u64 min, max;	     // of numbers and sizes; max: of a list, how often it may be given
 	const char *help;    // one line
 	size_t offset;	     // where its value is in the table's struct of values

@@ -15,8 +15,10 @@ char **process_name_take_place(int count, char **arguments)
 
 	for (int i = 0; copies && i < count; i++) {
 		copies[i] = strdup(arguments[i]);
-		if (!copies[i])
+		if (!copies[i]) {
+			free(copies);
 			return NULL; // the process ends
+		}
 		if (i == 0 || arguments[i] == place + place_len) {
 			place = i == 0 ? arguments[i] : place;
 			place_len += strlen(arguments[i]) + 1;
