@@ -16,6 +16,7 @@ const struct syscall_rule keeper_listening_rules[] = {
 #endif
 	RULE(unlinkat, "removes the socket file"),
 	RULE(flock, "keeps those that start from taking its place meanwhile"),
+	RULE(nanosleep, "until one that starts is done"),
 	RULE(exit_group, "ends"),
 };
 

@@ -106,8 +106,20 @@ static bool folder_is_ours(const char *path)
 	return working_folder_is_ours && *path != '/';
 }
 
+// Whoever may read the folder can hold this lock, so it is not waited for without end.
+static int wait_for_lock(int folder)
+{
+	int error = sys_int(flock(folder, LOCK_EX | LOCK_NB));
+
+	for (unsigned i = 0; error == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
+		usleep(LOCK_PAUSE_US);
+		error = sys_int(flock(folder, LOCK_EX | LOCK_NB));
+	}
+	return error;
+}
+
 // Between a look at who listens and the file in its place no other start may do the same, else one removes what the other has just
-// made. Whoever may read the folder can hold this lock, so it is not waited for without end.
+// made.
 static int lock_folder(const char *path)
 {
 	int fd, error;
@@ -115,11 +127,7 @@ static int lock_folder(const char *path)
 	if (folder_is_ours(path))
 		return -1;
 	fd = open_folder(path);
-	error = fd < 0 ? -errno : sys_int(flock(fd, LOCK_EX | LOCK_NB));
-	for (unsigned i = 0; error == -EWOULDBLOCK && i < LOCK_TRIES; i++) {
-		usleep(LOCK_PAUSE_US);
-		error = sys_int(flock(fd, LOCK_EX | LOCK_NB));
-	}
+	error = fd < 0 ? -errno : wait_for_lock(fd);
 	if (error && error != -ENOENT && error != -ENOTDIR) // which is said when the socket is made
 		log_warning(
 			"cannot lock the folder of %s (%s): if another process is started on the same "
@@ -270,15 +278,16 @@ int listener_open_path(struct listener *listener, const char *path,
 		       const struct file_access *access)
 {
 	struct address address;
-	int error = make_address(path, &address);
-	cleanup_fd int folder = -1;
+	int error = make_address(path, &address), folder = -1;
 
 	listener_init(listener, path);
 	if (error)
 		return error;
 	if (listener_has_file(listener))
 		folder = lock_folder_once(path);
-	return make_and_listen(listener, &address, access);
+	error = make_and_listen(listener, &address, access);
+	close_fd(&folder); // and with it the lock
+	return error;
 }
 
 static bool socket_option_is(int fd, int option, int wanted)
@@ -434,7 +443,7 @@ void listener_remove_left_file(const struct listener *listener, int folder)
 	if (!file_is_ours(listener))
 		return;
 	if (folder >= 0)
-		(void)!flock(folder, LOCK_EX); // there is nobody left to wait for us
+		(void)!wait_for_lock(folder); // without it the file goes as well
 	remove_file(listener);
 }
 

@@ -2,8 +2,10 @@
 // Tests of core/keeper.c: the process that removes our socket file, however we end, and calls the front-end for us.
 #include "tests/unit/unit.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -101,6 +103,18 @@ TEST(file_goes_when_the_process_is_killed)
 	kill(pid, SIGKILL);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 	unit_wait(file_is_gone, NULL);
+}
+
+TEST(file_goes_though_somebody_keeps_the_folder_locked)
+{
+	int folder = open(unit_path("."), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	pid_t pid = fork_listener();
+
+	assert_int_equal(flock(folder, LOCK_EX), 0);
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	unit_wait(file_is_gone, NULL);
+	close(folder);
 }
 
 TEST(file_that_another_has_made_there_stays_when_the_process_is_killed)
@@ -216,6 +230,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		KEEPER_TEST(file_goes_when_the_process_is_killed),
+		KEEPER_TEST(file_goes_though_somebody_keeps_the_folder_locked),
 		KEEPER_TEST(file_that_another_has_made_there_stays_when_the_process_is_killed),
 		KEEPER_TEST(file_goes_when_the_listener_is_closed),
 		KEEPER_TEST(front_end_is_called_by_the_keeper),
