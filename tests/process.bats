@@ -64,11 +64,15 @@ serve_silently() { # COMMAND...
 	done
 }
 
-@test "process: a port of type stdio or fd that was closed is refused" {
+@test "process: a port, disk or source on an fd that was closed is refused" {
 	fails 3 'cannot use standard input and output: Bad file descriptor' "$inherit" closed=1 -- \
 		"$bin" console --socket "$socket" --port type=stdio
 	fails 3 'cannot use fd 0: Bad file descriptor' "$inherit" closed=0 -- \
 		"$bin" console --socket "$socket" --port type=fd,path=0
+	fails 3 '--path /dev/stdin: no such file was handed to the process' "$inherit" closed=0 -- \
+		"$bin" blk --socket "$socket" --path /dev/stdin
+	fails 3 'cannot open --source fd:0: Bad file descriptor' "$inherit" closed=0 -- \
+		"$bin" rng --socket "$socket" --source fd:0
 }
 
 @test "process: in a jail without standard fds the same, with --daemonize too" {

@@ -94,20 +94,9 @@ int medium_fd_number(const char *path)
 	return *end || fd > INT_MAX ? -EINVAL : (int)fd;
 }
 
-// Leaves nothing of the disk where programs expect their input.
-static int take_standard_input(void)
-{
-	int fd = sys_int(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
-	cleanup_fd int null_fd = sys_int(open("/dev/null", O_RDONLY | O_CLOEXEC));
-
-	if (null_fd < 0 || dup2(null_fd, STDIN_FILENO) < 0)
-		close(STDIN_FILENO);
-	return fd;
-}
-
 static int adopt_fd(struct medium *medium, const struct medium_options *options, int number)
 {
-	int flags = sys_int(fcntl(number, F_GETFL));
+	int flags = process_was_closed(number) ? -EBADF : sys_int(fcntl(number, F_GETFL));
 
 	if (flags < 0)
 		return log_errno(flags, "--path %s: no such file was handed to the process",
@@ -117,7 +106,9 @@ static int adopt_fd(struct medium *medium, const struct medium_options *options,
 				 options->path);
 	if (flags & O_PATH || (flags & O_ACCMODE) == O_WRONLY)
 		return log_errno(-EACCES, "--path %s: was not opened for reading", options->path);
-	medium->fd = number == STDIN_FILENO ? take_standard_input() : number;
+	if (number == STDIN_FILENO) // what stays there is replaced once it is known to be a disk
+		number = sys_int(fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+	medium->fd = number;
 	if (medium->fd < 0)
 		return log_errno(medium->fd, "cannot use %s", options->path);
 	medium->read_only = options->read_only || (flags & O_ACCMODE) == O_RDONLY;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "core/log.h"
+#include "core/process.h"
 #include "core/sys.h"
 
 enum { RETRY_FIRST_NS = 1000 * 1000, RETRY_LAST_NS = 1000 * 1000 * 1000 };
@@ -36,7 +37,7 @@ int source_check(const char *name)
 static int inherited_fd(const char *name)
 {
 	int fd = source_fd_number(name);
-	int flags = fd < 0 ? fd : sys_int(fcntl(fd, F_GETFL));
+	int flags = fd < 0 ? fd : process_was_closed(fd) ? -EBADF : sys_int(fcntl(fd, F_GETFL));
 
 	if (flags < 0)
 		return flags;
