@@ -92,7 +92,7 @@ static int parse_applet(struct invocation *invocation, char **arguments, int cou
 static int check_cpus(const struct invocation *invocation)
 {
 	cpu_set_t before, wanted;
-	int error = sched_getaffinity(0, sizeof(before), &before);
+	int error = invocation->cpu_count ? sched_getaffinity(0, sizeof(before), &before) : 0;
 
 	for (unsigned i = 0; i < invocation->cpu_count && !error; i++) {
 		CPU_ZERO(&wanted);
@@ -194,7 +194,7 @@ static int answer_without_applet(const struct invocation *invocation, char **arg
 	return EXIT_OK;
 }
 
-// Which of them it is, one has to say, and what belongs to it.
+// Which of them it is, one has to say.
 static int check_socket(const struct common_options *common)
 {
 	bool has_fd = common->fd != OPTION_UNSET;
@@ -254,7 +254,6 @@ static int check_usage(struct invocation *invocation)
 static int read_applet(struct invocation *invocation, char **arguments, int count, int next,
 		       bool *serves)
 {
-
 	snprintf(invocation->log_name, sizeof(invocation->log_name), "vhost-multi %s",
 		 invocation->applet->name);
 	log_init(invocation->log_name, LOG_LEVEL_INFO);

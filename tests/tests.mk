@@ -74,6 +74,7 @@ SANDBOX_PROBE := $(wildcard tests/sandbox/*.c)
 $(call objects,product,$(SANDBOX_PROBE)): | $(DEPS)/done
 $B/tests/sandbox-probe: $(call objects,product,$(SANDBOX_PROBE) command_line.c $(LIBRARY)) $B/product/flags
 	$(call say,LD,$@)
+	$Qmkdir -p $(@D)
 	$(link_product)
 
 # The product as it is, but for the places where it can be told to die.
