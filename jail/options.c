@@ -30,7 +30,7 @@ static const struct option jail_option_table[] = {
 	 .help = "join this network namespace [a new one]",
 	 .offset = offsetof(struct jail_options, netns)},
 	{.name = "cgroup", .type = OPTION_LIST, .argument = "FILE=VALUE", .max = OPTION_LIST_MAX,
-	 .help = "of the VM's cgroup v2, such as memory.max=64M; may be repeated",
+	 .help = "of the VM's cgroup v2, such as pids.max=8; may be repeated",
 	 .offset = offsetof(struct jail_options, cgroup_values)},
 	{.name = "parent-cgroup", .type = OPTION_TEXT, .argument = "NAME",
 	 .help = "the VM's cgroup is NAME/ID [vhost-multi, if --cgroup is given]",
@@ -93,7 +93,7 @@ static int check_cgroup_value(const char *text)
 	size_t len = strcspn(text, "=/"), dot = strcspn(text, ".");
 
 	if (text[len] != '=' || dot == 0 || dot >= len || !text[len + 1])
-		return usage("--cgroup %s: must be FILE=VALUE, such as memory.max=64M", text);
+		return usage("--cgroup %s: must be FILE=VALUE, such as pids.max=8", text);
 	if (!is_limit(text, len))
 		return usage("--cgroup %s: %.*s is no limit; what processes are in the cgroup, and "
 			     "what becomes of them, is the jail's",
@@ -235,7 +235,7 @@ void jail_print_help(void)
 	       "cleans up at its end.\n\n"
 	       "Examples:\n"
 	       "  vhost-multi jail --id vm1 --uid 1001 -- blk --socket disk.sock --path /disk.img\n"
-	       "  vhost-multi jail --id vm1 --uid 1001 --cgroup memory.max=64M --new-pid-ns \\\n"
+	       "  vhost-multi jail --id vm1 --uid 1001 --cgroup pids.max=8 --new-pid-ns \\\n"
 	       "      --daemonize -- rng --socket rng.sock\n\nOptions:\n");
 	options_print_help(jail_option_table, ARRAY_SIZE(jail_option_table));
 }

@@ -23,7 +23,7 @@ static const struct option console_option_table[] = {
 	 .help = "what the guest sees [as our terminal, if we have one]",
 	 .offset = offsetof(struct console_options, size)},
 	{.name = "resize-order", .type = OPTION_CHOICE, .choices = "cols-rows|rows-cols", .initial = "cols-rows",
-	 .help = "",
+	 .help = "how a resize is told; rows-cols: to Linux before 6.15",
 	 .offset = offsetof(struct console_options, resize_order)},
 	{.name = "replay", .type = OPTION_SIZE, .argument = "BYTES", .initial = "64K", .max = MOST_REPLAY,
 	 .help = "what a late client gets to see of a console",
