@@ -75,11 +75,11 @@ void process_reset_signals(void)
 
 static void stop_timers(void)
 {
-	static const int timers[] = {ITIMER_REAL, ITIMER_VIRTUAL, ITIMER_PROF};
 	const struct itimerval never = {0};
 
-	for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
-		setitimer(timers[i], &never, NULL);
+	setitimer(ITIMER_REAL, &never, NULL);
+	setitimer(ITIMER_VIRTUAL, &never, NULL);
+	setitimer(ITIMER_PROF, &never, NULL);
 }
 
 // The process could read its environment for good, since the kernel has put it on the first thread's stack.
