@@ -353,7 +353,7 @@ TEST(entry_of_a_long_packed_ring_marks_its_own_page)
 	unit_ring_add(&ring, 1, 0);
 	vring_push(&ring.vring, unit_ring_pop(&ring), 0);
 	vring_publish(&ring.vring);
-	assert_true(is_marked(ring.driver.desc_addr + FAR * 16));
+	assert_true(is_marked(ring.driver.desc_addr + (u64)FAR * 16));
 	expect_none();
 	assert_null(vring_pop(&ring.vring));
 	vring_end_turn(&ring.vring);

@@ -108,7 +108,7 @@ TEST(log_with_the_time_is_written_once_for_a_buffer)
 
 	open_log("once", (struct log_file_options){.timestamp = true});
 	writes = watch_writes();
-	for (unsigned i = 0; i < 100; i++)
+	for (size_t i = 0; i < 100; i++)
 		memcpy(lines + 3 * i, "ab\n", 4);
 	assert_int_equal(put(lines), 100 * (3 + STAMP));
 	assert_int_equal(recv(writes, bytes, sizeof(bytes), MSG_DONTWAIT), 100 * (3 + STAMP));

@@ -119,7 +119,7 @@ static bool environment_and_umask_go(void)
 	setenv("SECRET", "hunter2", 1);
 	secret = getenv("SECRET");
 	umask(0777);
-	return process_begin() == 0 && umask(0) == 0 && !getenv("SECRET") && !*secret;
+	return secret && process_begin() == 0 && umask(0) == 0 && !getenv("SECRET") && !*secret;
 }
 
 TEST(environment_and_umask_are_gone)

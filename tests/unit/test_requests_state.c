@@ -226,7 +226,7 @@ TEST(second_owner_begins_anew)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets), 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets + 2), 0);
-	for (unsigned i = 0; i < 3; i++) {
+	for (size_t i = 0; i < 3; i++) {
 		desk_accept_protocol_features(&desk);
 		if (i < 2) // the third has none: that of the second is not for it
 			assert_int_equal(desk_send(&desk, VU_SET_BACKEND_REQ_FD, VU_VERSION, NULL,
