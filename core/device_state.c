@@ -202,6 +202,7 @@ void device_state_transfer(struct device_state *state, bool load, int fd)
 	struct transfer transfer = {.state = state, .load = load, .fd = fd};
 
 	state->begun = true;
+	state->by_socket = sys_is_unix_socket(fd);
 	worker_call(state->worker, begin, &transfer);
 }
 
@@ -221,4 +222,10 @@ void device_state_cancel(struct device_state *state)
 		return;
 	worker_call(state->worker, cancel, state);
 	state->begun = false;
+}
+
+void device_state_cancel_socket(struct device_state *state)
+{
+	if (state->begun && state->by_socket)
+		device_state_cancel(state);
 }

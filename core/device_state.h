@@ -22,11 +22,12 @@ struct device_state_header {
 	le32 len; // of what follows
 };
 
-// Worker 0 owns all of it, but for `begun`; it is reached by the functions below alone.
+// Worker 0 owns all of it, but for `begun` and `by_socket`; it is reached by the functions below alone.
 struct device_state {
 	struct device *device;
 	struct worker *worker; // worker 0
 	bool begun;	       // there is a transfer, ended or not; the control thread's
+	bool by_socket;	       // it goes through one; the control thread's, too
 	bool loading;
 	bool unapplied; // all has been read, and device_state_check() has yet to hand it to the device
 	int fd;		// -1: no transfer is under way
@@ -49,3 +50,6 @@ must_check bool device_state_check(struct device_state *state);
 
 // Gives up what is under way and forgets how the last transfer went.
 void device_state_cancel(struct device_state *state);
+
+// The same, of a transfer that goes through a socket alone.
+void device_state_cancel_socket(struct device_state *state);

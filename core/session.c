@@ -379,7 +379,7 @@ void session_drop_sockets(struct session *session)
 		if (sys_is_unix_socket(session->queues[i].vring.call_fd))
 			queue_set_call_fd(&session->queues[i], -1);
 	close_fd(&session->backend_fd);
-	device_state_cancel(&session->state);
+	device_state_cancel_socket(&session->state);
 	session_start_queues(session);
 }
 

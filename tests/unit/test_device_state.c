@@ -193,6 +193,28 @@ TEST(large_state_goes_through_a_small_pipe_in_pieces)
 	expect_device_is_whole();
 }
 
+// A front-end that has handed its connection to another process, and ended, takes no more with it.
+TEST(transfer_through_a_socket_alone_ends_with_who_gave_it)
+{
+	u8 bytes[HEADER + LEN + 1];
+	int fds[2];
+
+	make_pipe(fds);
+	device_state_transfer(&transfer, false, fds[1]);
+	device_state_cancel_socket(&transfer);
+	assert_int_equal(read_all(fds[0], bytes, sizeof(bytes)), HEADER + LEN);
+	close(fds[0]);
+	assert_true(device_state_check(&transfer));
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds),
+			 0);
+	device_state_transfer(&transfer, true, fds[0]);
+	device_state_cancel_socket(&transfer);
+	assert_int_equal(read(fds[1], bytes, 1), 0); // nobody has the other end
+	close(fds[1]);
+	assert_false(device_state_check(&transfer));
+}
+
 // Else the device would change while the control thread looks at it.
 TEST(state_is_applied_only_while_its_end_is_asked_for)
 {
@@ -305,6 +327,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RUN_WITH(setup, what_is_saved_can_be_loaded, teardown),
 		RUN_WITH(setup, device_without_a_state_has_the_header_alone, teardown),
+		RUN_WITH(setup, transfer_through_a_socket_alone_ends_with_who_gave_it, teardown),
 		RUN_WITH(setup, device_says_no_to_what_it_does_not_understand, teardown),
 		RUN_WITH(setup, header_that_is_wrong_in_any_byte_is_refused, teardown),
 		RUN_WITH(setup, device_with_fewer_queues_may_be_moved_here_but_none_with_more,
