@@ -11,7 +11,7 @@ struct cgroup {
 	char path[512]; // for messages
 };
 
-// Makes the cgroup and all that is missing above it, turns on the controllers that `values` ("memory.max=64M") need, and writes these.
+// Makes the cgroup and all that is missing above it, turns on the controllers that `values` ("memory.max=4160M") need, and writes these.
 // An empty cgroup of the same id is replaced. `id` is kept by reference. 0 or -errno, logged.
 must_check int cgroup_open(struct cgroup *cgroup, const char *parent, const char *id,
 			   const struct option_list *values);

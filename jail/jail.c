@@ -180,7 +180,7 @@ int jail_enter(const struct jail_options *options, enum log_level log_level)
 	struct premises premises = {
 		.options = options,
 		.folder = {.parent_fd = -1, .fd = -1},
-		.cgroup = {-1, -1, NULL},
+		.cgroup = {.parent_fd = -1, .fd = -1},
 		.supervisor = {.signal_fd = -1, .ready_fd = -1, .life_fd = -1, .waiting_fd = -1}};
 	int error = 0;
 

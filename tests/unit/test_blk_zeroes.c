@@ -27,7 +27,7 @@ TEST(zeroes_are_written_one_step_in_a_turn)
 
 TEST(written_zeroes_keep_to_their_range)
 {
-	const u64 begin = 3 * SECTOR, len = 65536 * 17 + 5 * SECTOR;
+	const u64 begin = 3 * SECTOR, len = UINT64_C(65536) * 17 + 5 * SECTOR;
 
 	SERVE(1, "--cache=writethrough");
 	host.cannot_zero = true;
