@@ -118,6 +118,22 @@ static int wait_for_lock(int folder)
 	return error;
 }
 
+// The path that listener_clear_path has cleared for a listener to come, and its locked folder.
+static struct cleared {
+	const char *path;
+	int folder;
+} cleared = {.folder = -1};
+
+// A second lock would wait for our own: a device may make sockets in that folder as well.
+static bool is_cleared_folder(int fd)
+{
+	struct stat folder, locked;
+
+	return cleared.folder >= 0 && fstat(fd, &folder) == 0 &&
+	       fstat(cleared.folder, &locked) == 0 && folder.st_dev == locked.st_dev &&
+	       folder.st_ino == locked.st_ino;
+}
+
 // Between a look at who listens and the file in its place no other start may do the same, else one removes what the other has just
 // made.
 static int lock_folder(const char *path)
@@ -127,6 +143,10 @@ static int lock_folder(const char *path)
 	if (folder_is_ours(path))
 		return -1;
 	fd = open_folder(path);
+	if (fd >= 0 && is_cleared_folder(fd)) {
+		close(fd);
+		return -1;
+	}
 	error = fd < 0 ? -errno : wait_for_lock(fd);
 	if (error && error != -ENOENT && error != -ENOTDIR) // which is said when the socket is made
 		log_warning(
@@ -243,12 +263,6 @@ static int make_and_listen(struct listener *listener, const struct address *addr
 		listener_close(listener);
 	return error;
 }
-
-// The path that listener_clear_path has cleared for a listener to come, and its locked folder.
-static struct cleared {
-	const char *path;
-	int folder;
-} cleared = {.folder = -1};
 
 static int lock_folder_once(const char *path)
 {

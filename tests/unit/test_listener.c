@@ -305,9 +305,15 @@ TEST(inherited_socket_tells_where_it_listens)
 
 TEST(path_that_is_cleared_can_be_used)
 {
+	struct listener beside;
+
 	close(bound_socket(SOCK_STREAM));
 	assert_int_equal(listener_clear_path(path), 0);
 	assert_false(path_exists());
+	unit_capture(STDERR_FILENO);
+	assert_int_equal(listener_open_path(&beside, unit_path("beside"), FILE_ACCESS(0600)), 0);
+	assert_string_equal(unit_captured(), ""); // our own lock is not in its way
+	listener_close(&beside);
 	assert_int_equal(listener_open_path(&listener, path, FILE_ACCESS(0600)), 0);
 	assert_int_equal(listener_clear_path(path), -EADDRINUSE);
 	assert_true(path_exists());
