@@ -49,7 +49,7 @@ static int hold(const char *path)
 // A process that has `holder` as the only one, and lets it go when `may_go` holds, soon or late; *gone is set before.
 static bool *let_go_later(int holder, bool (*may_go)(void))
 {
-	const struct timespec while_the_other_waits = {.tv_nsec = 50 * 1000 * 1000L};
+	const struct timespec while_the_other_waits = {.tv_nsec = 50L * 1000 * 1000};
 	bool *gone = mmap(NULL, sizeof(*gone), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			  -1, 0);
 
