@@ -90,8 +90,9 @@ int medium_lock_at_open(struct medium *medium, const struct medium_options *opti
 			      (options->lock != MEDIUM_LOCK_EXCLUSIVE && medium->read_only);
 	if (options->lock == MEDIUM_LOCK_EXCLUSIVE && medium->read_only)
 		return log_errno(-EINVAL,
-				 "--lock exclusive needs a disk that can be written; leave "
-				 "out --read-only");
+				 "--lock exclusive needs a disk that can be written, and %s is "
+				 "open for reading alone",
+				 options->path);
 	if (!medium->locks || options->lock_handover)
 		return 0;
 	error = lock_patiently(medium);
