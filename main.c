@@ -252,6 +252,7 @@ static int run(struct invocation *invocation)
 					     .lock_context = &sandbox};
 	struct listener listener;
 	struct device *device;
+	int error;
 
 	if (take_socket_apart(&invocation->common))
 		return EXIT_SOCKET;
@@ -268,8 +269,9 @@ static int run(struct invocation *invocation)
 	// before the device may wait for what an ended process there has left: one that serves is another matter
 	if (arguments.socket && listener_clear_path(arguments.socket))
 		return EXIT_SOCKET;
-	if (invocation->applet->open(&arguments, &device))
-		return EXIT_DEVICE;
+	error = invocation->applet->open(&arguments, &device);
+	if (error)
+		return error == -EADDRINUSE ? EXIT_SOCKET : EXIT_DEVICE;
 	server_catch_signals();
 	if (open_listener(&listener, &invocation->common, &arguments.access)) {
 		invocation->applet->close(device);

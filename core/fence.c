@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 
 #include "core/log.h"
@@ -35,18 +37,43 @@ static bool is_held(int fd, off_t start, off_t len)
 	return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-// `path`: for the log, or NULL.
-static int await(int fd, off_t start, off_t len, const char *path)
+// Who holds it is no process that has ended: it was starting as we did, and serves now.
+static bool is_served(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	cleanup_fd int fd = sys_int(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+	int error;
+
+	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
+		return false;
+	strcpy(address.sun_path, path);
+	error = sys_int(connect(fd, (const struct sockaddr *)&address, sizeof(address)));
+	return error == 0 || error == -EAGAIN;
+}
+
+// Says from time to time what it waits for, unless that is in vain. `path` NULL: nothing is known, nor said.
+static int look_round(int looks, const char *path, bool listens)
+{
+	if (!path || looks % LOOKS_UNTIL_SAID)
+		return 0;
+	if (listens && is_served(path))
+		return -EADDRINUSE;
+	if (looks == LOOKS_UNTIL_SAID)
+		log_info("waits until the kernel is done with what an earlier process on %s left "
+			 "it to read and write",
+			 path);
+	return 0;
+}
+
+static int await(int fd, off_t start, off_t len, const char *path, bool listens)
 {
 	const struct timespec moment = {.tv_nsec = LOOK_AGAIN_NS};
 
 	for (int looks = 1; is_held(fd, start, len); looks++) {
-		if (looks == MOST_LOOKS)
-			return -EBUSY;
-		if (looks == LOOKS_UNTIL_SAID && path)
-			log_info("waits until the kernel is done with what an earlier process on "
-				 "%s left it to read and write",
-				 path);
+		int error = looks == MOST_LOOKS ? -EBUSY : look_round(looks, path, listens);
+
+		if (error)
+			return error;
 		nanosleep(&moment, NULL);
 	}
 	return 0;
@@ -54,7 +81,7 @@ static int await(int fd, off_t start, off_t len, const char *path)
 
 int fence_await_folder(int folder_fd)
 {
-	return await(folder_fd, 0, 0, NULL);
+	return await(folder_fd, 0, 0, NULL, false);
 }
 
 static int open_folder(const char *path, const char *name)
@@ -70,16 +97,16 @@ static int open_folder(const char *path, const char *name)
 	return sys_int(open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
-static int wait_and_hold(int fd, const char *name, const char *path)
+static int wait_and_hold(int fd, const char *name, const char *path, bool listens)
 {
 	struct flock lock = {
 		.l_type = F_RDLCK, .l_whence = SEEK_SET, .l_start = byte_of(name), .l_len = 1};
-	int error = await(fd, lock.l_start, lock.l_len, path);
+	int error = await(fd, lock.l_start, lock.l_len, path, listens);
 
 	return error ? error : sys_int(fcntl(fd, F_OFD_SETLK, &lock));
 }
 
-int fence_pass(const char *path, int *fd)
+int fence_pass(const char *path, bool listens, int *fd)
 {
 	const char *slash = path ? strrchr(path, '/') : NULL;
 	const char *name = slash ? slash + 1 : path;
@@ -90,11 +117,15 @@ int fence_pass(const char *path, int *fd)
 	if (!path)
 		return 0;
 	folder_fd = open_folder(path, name);
-	error = folder_fd < 0 ? folder_fd : wait_and_hold(folder_fd, name, path);
+	error = folder_fd < 0 ? folder_fd : wait_and_hold(folder_fd, name, path, listens);
 	if (!error) {
 		*fd = take_fd(&folder_fd);
 		return 0;
 	}
+	if (error == -EADDRINUSE)
+		return log_errno(error,
+				 "another process listens on %s; stop it or choose another path",
+				 path);
 	if (error == -EBUSY)
 		return log_errno(error,
 				 "what an earlier process on %s left the kernel to read and write "

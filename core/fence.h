@@ -6,10 +6,11 @@
 
 #include "core/base.h"
 
-// Waits until nobody holds the fence of the socket at `path`, then holds it: *fd is to be registered with each io_uring, the
+// Waits until nobody holds the fence of the socket at `path`, where we are going to listen or not, then holds it: *fd is to be registered with each io_uring, the
 // caller's to close. NULL: a socket without a name, which has no successor; then, and if its folder cannot be opened, *fd is -1. 0, or
-// -EBUSY, logged, if that takes too long. Before the lockdown.
-must_check int fence_pass(const char *path, int *fd);
+// -EBUSY, logged, if that takes too long; -EADDRINUSE, logged, if a process that started at the same time serves the socket. Before
+// the lockdown.
+must_check int fence_pass(const char *path, bool listens, int *fd);
 
 // Waits until nobody holds a fence of a socket in this folder. 0, or -EBUSY if that takes too long.
 must_check int fence_await_folder(int folder_fd);

@@ -118,22 +118,6 @@ static int wait_for_lock(int folder)
 	return error;
 }
 
-// The path that listener_clear_path has cleared for a listener to come, and its locked folder.
-static struct cleared {
-	const char *path;
-	int folder;
-} cleared = {.folder = -1};
-
-// A second lock would wait for our own: a device may make sockets in that folder as well.
-static bool is_cleared_folder(int fd)
-{
-	struct stat folder, locked;
-
-	return cleared.folder >= 0 && fstat(fd, &folder) == 0 &&
-	       fstat(cleared.folder, &locked) == 0 && folder.st_dev == locked.st_dev &&
-	       folder.st_ino == locked.st_ino;
-}
-
 // Between a look at who listens and the file in its place no other start may do the same, else one removes what the other has just
 // made.
 static int lock_folder(const char *path)
@@ -143,10 +127,6 @@ static int lock_folder(const char *path)
 	if (folder_is_ours(path))
 		return -1;
 	fd = open_folder(path);
-	if (fd >= 0 && is_cleared_folder(fd)) {
-		close(fd);
-		return -1;
-	}
 	error = fd < 0 ? -errno : wait_for_lock(fd);
 	if (error && error != -ENOENT && error != -ENOTDIR) // which is said when the socket is made
 		log_warning(
@@ -264,12 +244,6 @@ static int make_and_listen(struct listener *listener, const struct address *addr
 	return error;
 }
 
-static int lock_folder_once(const char *path)
-{
-	return cleared.path == path && cleared.folder >= 0 ? take_fd(&cleared.folder)
-							   : lock_folder(path);
-}
-
 // Of an abstract name nothing can be left.
 int listener_clear_path(const char *path)
 {
@@ -282,10 +256,7 @@ int listener_clear_path(const char *path)
 	fd = is_abstract(path) ? try_connect(&address) : lock_folder(path);
 	if (is_abstract(path))
 		return fd >= 0 || fd == -EAGAIN ? refuse_live(fd, address.text) : 0;
-	error = remove_stale(&address);
-	if (!error)
-		cleared = (struct cleared){.path = path, .folder = take_fd(&fd)};
-	return error;
+	return remove_stale(&address);
 }
 
 int listener_open_path(struct listener *listener, const char *path,
@@ -298,7 +269,7 @@ int listener_open_path(struct listener *listener, const char *path,
 	if (error)
 		return error;
 	if (listener_has_file(listener))
-		folder = lock_folder_once(path);
+		folder = lock_folder(path);
 	error = make_and_listen(listener, &address, access);
 	close_fd(&folder); // and with it the lock
 	return error;

@@ -29,8 +29,7 @@ must_check int listener_open_path(struct listener *listener, const char *path,
 // No other process starts in our working folder, as in a jail, whose launcher holds the lock on it.
 void listener_own_working_folder(void);
 
-// The part of listener_open_path that sees to what is there already; until that is called with the same `path`, by which no other
-// start comes between.
+// The part of listener_open_path that sees to what is there already.
 must_check int listener_clear_path(const char *path);
 
 // Takes over an inherited stream socket, which listens or is connected. 0 or -errno, the reason logged.

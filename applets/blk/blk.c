@@ -292,7 +292,7 @@ static int set_up(struct blk *blk, const struct applet_arguments *arguments)
 {
 	const struct blk_options *options = arguments->values;
 	u32 block_size = options->block_size == OPTION_UNSET ? 0 : (u32)options->block_size;
-	int error = fence_pass(arguments->front_end, &blk->fence_fd);
+	int error = fence_pass(arguments->front_end, arguments->socket, &blk->fence_fd);
 
 	if (!error)
 		error = medium_open(&blk->medium, &options->medium);

@@ -41,7 +41,7 @@ static int hold(const char *path)
 {
 	int fd;
 
-	assert_int_equal(fence_pass(path, &fd), 0);
+	assert_int_equal(fence_pass(path, false, &fd), 0);
 	assert_true(fd >= 0);
 	return fd;
 }
@@ -130,7 +130,7 @@ TEST(fence_is_none_without_a_path)
 {
 	int fd = 0;
 
-	assert_int_equal(fence_pass(NULL, &fd), 0);
+	assert_int_equal(fence_pass(NULL, false, &fd), 0);
 	assert_int_equal(fd, -1);
 }
 
@@ -139,7 +139,7 @@ TEST(fence_that_cannot_be_locked_is_told_and_none)
 	int fd = 0;
 
 	unit_capture(2);
-	assert_int_equal(fence_pass("/nowhere/at/all", &fd), 0);
+	assert_int_equal(fence_pass("/nowhere/at/all", false, &fd), 0);
 	assert_int_equal(fd, -1);
 	assert_non_null(strstr(unit_captured(), "cannot lock the folder of /nowhere/at/all"));
 }
