@@ -23,7 +23,7 @@ teardown() {
 # Serves the disk that forgets, with each cache, to a driver that looks.
 keeps_its_promises() { # OPTION...
 	for cache in writeback writethrough; do
-		rm -f "$socket"
+		rm -f "$socket" "$folder/driver"
 		: >"$log"
 		"$root/build/tests/vu-durable" "$image" "$socket" >"$folder/driver" 3>&- &
 		driver=$!

@@ -28,6 +28,7 @@ teardown() {
 
 # A disk of 1 MiB at $image, for whoever is in the mount namespace of $slow.
 mount_slow_disk() {
+	rm -f "$folder/slow" # what the last one has said
 	"$root/build/tests/slow-file" "$image" $((1 << 20)) $((1 << 19)) >"$folder/slow" 3>&- &
 	slow=$!
 	until_true grep -q mounted "$folder/slow"

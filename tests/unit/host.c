@@ -33,9 +33,8 @@ static void host_stop(struct blk_worker *worker)
 	host.real->stop(worker);
 }
 
-static void count_zero_step(const struct blk_request *request)
+static void count_step(const struct blk_request *request)
 {
-	host.zero_steps++;
 	if (++host.steps_this_turn > host.most_steps_in_a_turn)
 		host.most_steps_in_a_turn = host.steps_this_turn;
 	event_loop_at_turn_end(&request->worker->worker->loop, &host.turn_end);
@@ -48,8 +47,10 @@ static int host_move(struct blk_request *request, const struct iovec *segments, 
 
 	if (request->type != VIRTIO_BLK_T_IN && error)
 		return error;
-	if (request->step == BLK_ZERO)
-		count_zero_step(request);
+	if (request->step == BLK_ZERO) {
+		host.zero_steps++;
+		count_step(request);
+	}
 	return host.real->move(request, segments, count, offset);
 }
 
@@ -65,6 +66,8 @@ static int host_allocate(struct blk_request *request, int mode, u64 offset, u64 
 
 	if (error)
 		return error;
+	if (!host.cannot_zero)
+		count_step(request);
 	return host.real->allocate(request, host.cannot_zero ? mode | NOT_SUPPORTED : mode, offset,
 				   len);
 }
@@ -152,7 +155,7 @@ unsigned unit_count(const char *text, const char *part)
 	return found;
 }
 
-void unit_add_zeroes(unsigned i, u64 offset, u64 len)
+void unit_add_range(unsigned i, u32 type, u64 offset, u64 len)
 {
 	struct vm_blk_range *range;
 
@@ -160,8 +163,12 @@ void unit_add_zeroes(unsigned i, u64 offset, u64 len)
 	range = (struct vm_blk_range *)(void *)slots[i].data;
 	*range = (struct vm_blk_range){.sector = htole64(offset / SECTOR),
 				       .sectors = htole32((u32)(len / SECTOR))};
-	assert_true(vm_blk_add(&disk.vm.rings[0], &slots[i], VM_BLK_T_WRITE_ZEROES, 0,
-			       sizeof(*range)) >= 0);
+	assert_true(vm_blk_add(&disk.vm.rings[0], &slots[i], type, 0, sizeof(*range)) >= 0);
+}
+
+void unit_add_zeroes(unsigned i, u64 offset, u64 len)
+{
+	unit_add_range(i, VM_BLK_T_WRITE_ZEROES, offset, len);
 }
 
 void unit_expect_answers(u8 status)

@@ -12,7 +12,8 @@ struct unit_host {
 	int flush_error, write_error; // of the next ones, until it is 0 again
 	bool cannot_zero;
 	unsigned rings; // that can be made
-	unsigned flushes, zero_steps, steps_this_turn, most_steps_in_a_turn;
+	unsigned flushes, zero_steps;
+	unsigned steps_this_turn, most_steps_in_a_turn; // of zeroes that are written, or of ranges
 	struct deferred turn_end;
 };
 
@@ -47,7 +48,8 @@ unsigned unit_count(const char *text, const char *part);
 // Memory of requests on ring 0.
 extern struct vm_blk_slot slots[HOST_SLOTS];
 
-// Adds a request of slot i that writes `len` zeroes at `offset`.
+// Adds a request of slot i that discards, or writes zeroes to, `len` bytes at `offset`.
+void unit_add_range(unsigned i, u32 type, u64 offset, u64 len);
 void unit_add_zeroes(unsigned i, u64 offset, u64 len);
 
 // Waits until all slots are answered, with this status.

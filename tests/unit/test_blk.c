@@ -61,6 +61,40 @@ TEST(bad_combinations_are_refused)
 	REFUSED(-EINVAL, "--path", "memory:1M", "--lock=off", "--lock-handover");
 }
 
+TEST(serial_may_be_as_long_as_its_field)
+{
+	OPEN("--path", "memory:1M", "--serial", "12345678901234567890");
+}
+
+TEST(workers_tell_how_many_files_they_open)
+{
+	const char *path = unit_file("disk", 4096);
+
+	OPEN("--path", path, "--engine=sync", "--on-enospc=stop");
+	assert_int_equal(blk()->device.worker_fds, 1);
+	unit_disk_close(&disk);
+	OPEN("--path", path);
+	assert_int_equal(blk()->device.worker_fds, blk_engine_uring.worker_fds);
+	unit_disk_close(&disk);
+	OPEN("--path", path, "--on-enospc=stop");
+	assert_int_equal(blk()->device.worker_fds, blk_engine_uring.worker_fds + 1);
+}
+
+TEST(engine_without_effect_is_told_and_no_other)
+{
+	const char *const engines[] = {"auto", "sync", "uring"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(engines); i++) {
+		unit_capture(STDERR_FILENO);
+		OPEN("--path", "null:1M", "--engine", engines[i]);
+		assert_int_equal(!!strstr(unit_captured(), "--engine uring has no effect"), i == 2);
+		unit_disk_close(&disk);
+	}
+	unit_capture(STDERR_FILENO);
+	OPEN("--path", unit_file("disk", 4096), "--engine=uring");
+	assert_null(strstr(unit_captured(), "no effect"));
+}
+
 TEST(writable_disk_offers_what_it_can)
 {
 	OPEN("--path", "memory:1M");
@@ -398,6 +432,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		BLK_TEST(disk_is_required),
 		BLK_TEST(bad_combinations_are_refused),
+		BLK_TEST(serial_may_be_as_long_as_its_field),
+		BLK_TEST(workers_tell_how_many_files_they_open),
+		BLK_TEST(engine_without_effect_is_told_and_no_other),
 		BLK_TEST(writable_disk_offers_what_it_can),
 		BLK_TEST(read_only_disk_offers_no_way_to_write),
 		BLK_TEST(what_neither_files_nor_memory_have_is_never_offered),

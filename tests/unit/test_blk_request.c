@@ -315,6 +315,26 @@ TEST(range_payload_that_is_no_list_of_ranges_fails)
 	assert_int_equal(request(VM_BLK_T_DISCARD, 0, 16 * BLK_MAX_RANGES), VM_BLK_S_OK);
 }
 
+// What the configuration tells of segments, in sectors and in number, is what is taken.
+TEST(ranges_beyond_the_limits_fail_and_change_nothing)
+{
+	const u64 long_range[][2] = {{0, 9}}, ranges[][2] = {{0, 8}, {64, 8}, {128, 8}};
+
+	open_file(NULL);
+	blk_of(disk.device)->max_discard_sectors = 8;
+	blk_of(disk.device)->max_zeroes_len = 8 * SECTOR;
+	blk_of(disk.device)->max_zeroes_segments = 2;
+	assert_int_equal(ranges_request(VM_BLK_T_DISCARD, long_range, 1, 0), VM_BLK_S_IOERR);
+	assert_int_equal(ranges_request(VM_BLK_T_WRITE_ZEROES, long_range, 1, 0), VM_BLK_S_IOERR);
+	assert_int_equal(ranges_request(VM_BLK_T_WRITE_ZEROES, ranges, 3, 0), VM_BLK_S_IOERR);
+	unit_expect_pattern(path, 0, DISK_LEN);
+	assert_int_equal(ranges_request(VM_BLK_T_DISCARD, ranges, 1, 0), VM_BLK_S_OK);
+	assert_int_equal(ranges_request(VM_BLK_T_WRITE_ZEROES, ranges, 2, 0), VM_BLK_S_OK);
+	unit_expect_zeroes(path, 0, 8 * SECTOR);
+	unit_expect_zeroes(path, 64 * SECTOR, 8 * SECTOR);
+	unit_expect_pattern(path, 72 * SECTOR, DISK_LEN - 72 * SECTOR);
+}
+
 // ---- chains of unusual shape
 
 static u64 header_of(u32 type, u64 sector)
@@ -417,6 +437,7 @@ int main(void)
 		BLK_TEST(ranges_beyond_the_disk_fail),
 		BLK_TEST(unknown_range_flags_are_unsupported),
 		BLK_TEST(range_payload_that_is_no_list_of_ranges_fails),
+		BLK_TEST(ranges_beyond_the_limits_fail_and_change_nothing),
 		BLK_TEST(header_may_be_split_anywhere_or_share_a_buffer_with_data),
 		BLK_TEST(header_and_data_may_share_one_buffer),
 		BLK_TEST(status_is_the_last_writable_byte_wherever_it_lies),

@@ -18,7 +18,7 @@
 
 #define SECTOR UINT64_C(512)
 
-enum { SECTORS = 4096, DISK_LEN = SECTORS * 512, MANY = 64 };
+enum { SECTORS = 4096, DISK_LEN = SECTORS * 512, MANY = 64, MOST_SEGMENTS = 1200 };
 
 static struct unit_disk disk;
 static const char *path;
@@ -64,7 +64,7 @@ static void open_file(u64 len, const char *extra)
 // Moves `len` bytes in segments of `segment` bytes that begin `shift` bytes past an aligned address.
 static int move(u32 type, u64 sector, u32 len, u32 segment, u32 shift)
 {
-	static struct vm_buffer buffers[130];
+	static struct vm_buffer buffers[MOST_SEGMENTS + 2];
 	const struct vm_blk_slot *slot = &disk.disk.slot;
 	unsigned count = 1;
 
@@ -155,6 +155,24 @@ TEST(misaligned_transfer_larger_than_a_bounce_buffer_moves)
 	vm_blk_slot_init(&disk.disk.slot, &disk.vm.memory, len + 64);
 	expect_read(8, len, 65536, 1);
 	expect_written(8, len, 65536, 1);
+}
+
+TEST(chain_of_more_segments_than_one_call_takes_moves)
+{
+	const struct vm_options options = {.memory_size = 16 << 20, .queue_size = 2048};
+	const char *const extra[] = {"--cache=writeback", "--cache=writethrough", "--direct"};
+	const u32 len = MOST_SEGMENTS * 512;
+
+	skip_without_engine();
+	for (unsigned i = 0; i < ARRAY_SIZE(extra); i++) {
+		path = unit_file("disk", DISK_LEN);
+		UNIT_DISK_OPEN(&disk, &options, "--path", path, "--engine", engine,
+			       "--queue-size=2048", extra[i]);
+		vm_blk_slot_init(&disk.disk.slot, &disk.vm.memory, len + 64);
+		expect_read(8, len, 512, 0);
+		expect_written(8, len, 512, 0);
+		unit_disk_close(&disk);
+	}
 }
 
 // ---- many at once
@@ -393,6 +411,7 @@ int main(void)
 		BLK_TEST(bytes_move_past_the_page_cache_whatever_the_segments_of_the_guest),
 		BLK_TEST(durable_writes_move_whatever_the_segments_of_the_guest),
 		BLK_TEST(misaligned_transfer_larger_than_a_bounce_buffer_moves),
+		BLK_TEST(chain_of_more_segments_than_one_call_takes_moves),
 		BLK_TEST(many_requests_in_flight_are_all_answered_with_their_own_bytes),
 		BLK_TEST(more_misaligned_requests_than_bounce_buffers_wait_for_one),
 		BLK_TEST(stopped_ring_has_answered_all_that_it_took_and_resumes),

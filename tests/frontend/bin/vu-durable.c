@@ -26,11 +26,13 @@ static struct {
 	uint8_t cached[DISK_LEN];  /* what is read */
 	uint8_t durable[DISK_LEN]; /* what is left when the power is lost */
 	bool cannot_allocate;	   /* no zeroes, no holes */
+	unsigned interruptions;	   /* so many changes or flushes fail next, as by a signal */
 } * disk;
 
 static struct vm vm;
 static struct vm_disk driver;
 static const char *phase;
+static unsigned interruptions; /* of each request */
 static uint64_t next_sector;
 
 // ---- the disk
@@ -63,8 +65,20 @@ static int allocate(struct fuse_file *file, const struct fuse_fallocate_in *in)
 	return 0;
 }
 
+static bool is_interrupted(const union fuse_message *message)
+{
+	if (disk->interruptions == 0 || message->header.opcode == FUSE_READ)
+		return false;
+	disk->interruptions--;
+	return true;
+}
+
 static void serve(struct fuse_file *file, const union fuse_message *message)
 {
+	if (is_interrupted(message)) {
+		fuse_file_answer(file, message, EINTR, NULL, 0);
+		return;
+	}
 	switch (message->header.opcode) {
 	case FUSE_READ:
 		fuse_file_move(file, message, disk->cached);
@@ -184,12 +198,14 @@ static uint64_t make(const struct change *change)
 	uint64_t sector = next_sector;
 
 	next_sector += SECTORS;
+	disk->interruptions = interruptions;
 	must(change->name, change->make(sector));
 	return sector;
 }
 
 static void flush(void)
 {
+	disk->interruptions = interruptions;
 	must("a flush", vm_disk_flush(&driver));
 }
 
@@ -270,6 +286,12 @@ static void drive(const char *path)
 		expect_durable("the cache is off");
 	turn_cache(1);
 	expect_cached("the cache was turned on");
+	interruptions = 2;
+	expect_cached("each is interrupted");
+	turn_cache_off();
+	expect_durable("the cache is off, and each is interrupted");
+	turn_cache(1);
+	interruptions = 0;
 	if (!cache) {
 		reset();
 		expect_durable("the cache was turned on, then a reset");
@@ -281,6 +303,7 @@ static void drive(const char *path)
 	expect_durable("the cache was turned off, then a reset");
 	vm_close(&vm);
 	start(path, VU_BIT(VM_BLK_F_FLUSH));
+	turn_cache(1);
 	expect_durable("a driver that cannot flush");
 	vm_close(&vm);
 }
