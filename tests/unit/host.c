@@ -47,6 +47,8 @@ static int host_move(struct blk_request *request, const struct iovec *segments, 
 
 	if (request->type != VIRTIO_BLK_T_IN && error)
 		return error;
+	if (request->type != VIRTIO_BLK_T_IN && host.moves_nothing)
+		return 0;
 	if (request->step == BLK_ZERO) {
 		host.zero_steps++;
 		count_step(request);

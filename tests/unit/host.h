@@ -11,7 +11,8 @@ struct unit_host {
 	const struct blk_engine *real;
 	int flush_error, write_error; // of the next ones, until it is 0 again
 	bool cannot_zero;
-	unsigned rings; // that can be made
+	bool moves_nothing; // what writes
+	unsigned rings;	    // that can be made
 	unsigned flushes, zero_steps;
 	unsigned steps_this_turn, most_steps_in_a_turn; // of zeroes that are written, or of ranges
 	struct deferred turn_end;

@@ -2,6 +2,7 @@
 // Tests of applets/blk/error.c and full.c: what becomes of the host's errors.
 #include "tests/unit/host.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #include "core/sys.h"
@@ -141,6 +142,41 @@ TEST(each_kind_of_request_is_named)
 			 1);
 }
 
+TEST(write_that_moves_nothing_fails_and_is_not_tried_for_ever)
+{
+	SERVE(1);
+	host.moves_nothing = host.cannot_zero = true;
+	unit_capture(2);
+	assert_int_equal(unit_write_sector(8), VM_BLK_S_IOERR);
+	unit_blk()->error_second = 0;
+	assert_int_equal(vm_disk_write_zeroes(&disk.disk, 8, 8, 0), VM_BLK_S_IOERR);
+	assert_int_equal(unit_count(unit_captured(), "at byte 4096: it has become shorter"), 2);
+	unit_expect_pattern(disk_path, 0, 65536);
+}
+
+// What can only be read takes the disk's place.
+TEST(edge_of_a_range_that_cannot_be_written_fails_it_and_is_named)
+{
+	int fd;
+
+	SERVE(1);
+	fd = open(disk_path, O_RDONLY | O_CLOEXEC);
+	unit_blk()->medium.range_align = 4096;
+	assert_int_equal(dup2(fd, unit_blk()->medium.fd), unit_blk()->medium.fd);
+	for (unsigned i = 0; i < 2; i++) {
+		unit_blk()->error_second = 0;
+		unit_capture(2);
+		assert_int_equal(vm_disk_write_zeroes(&disk.disk, i == 0 ? 9 : 16, 15, 0),
+				 VM_BLK_S_IOERR);
+		assert_int_equal(
+			unit_count(unit_captured(), i == 0 ? "write zeroes at byte 4608: "
+							   : "write zeroes at byte 8192: "),
+			1);
+	}
+	unit_expect_pattern(disk_path, 0, 65536);
+	close(fd);
+}
+
 // ---- a host without room
 
 // Adds a request of each slot to ring 0, whose data begin `shift` bytes past an aligned address.
@@ -264,6 +300,10 @@ int main(void)
 			 host_errors_are_one_line_a_second_and_those_of_the_guest_none,
 			 unit_host_end),
 		RUN_WITH(unit_host_sync, each_kind_of_request_is_named, unit_host_end),
+		HOST_TEST(write_that_moves_nothing_fails_and_is_not_tried_for_ever),
+		RUN_WITH(unit_host_sync,
+			 edge_of_a_range_that_cannot_be_written_fails_it_and_is_named,
+			 unit_host_end),
 		HOST_TEST(requests_wait_for_room_while_others_go_on),
 		HOST_TEST(misaligned_requests_wait_without_their_bounce_buffers),
 		HOST_TEST(ranges_wait_for_room_too),

@@ -214,6 +214,38 @@ TEST(direct_disk_never_offers_less_than_its_device_takes)
 	close(fd);
 }
 
+// Memory has no alignment of its own; where it is mounted from is said to have one.
+TEST(direct_disk_of_a_file_system_that_tells_nothing_is_as_its_device)
+{
+	static const struct {
+		const char *says;
+		int error;
+		u32 block, memory;
+	} cases[] = {
+		{"131072\n", -EINVAL, 0, 0}, {"1000\n", -EINVAL, 0, 0}, {"65536\n", 0, 65536, 4096},
+		{"1024\n", 0, 1024, 1024},   {"256\n", 0, 512, 512},	{NULL, 0, 512, 512},
+	};
+	int fd = memfd_create("disk", MFD_CLOEXEC);
+	struct alignment told;
+	struct stat file;
+	char link[64];
+
+	assert_int_equal(fstat(fd, &file), 0);
+	assert_false(limits_align_by_kernel(fd, &told));
+	snprintf(link, sizeof(link), "/dev/block/%u:%u", major(file.st_dev), minor(file.st_dev));
+	make_link(link, "../../devices/disk");
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct medium medium = {.fd = fd, .direct = true};
+
+		says("logical_block_size", cases[i].says);
+		assert_int_equal(limits_learn(&medium, sys), cases[i].error);
+		assert_int_equal(medium.logical_block, cases[i].block);
+		if (!cases[i].error)
+			assert_int_equal(medium.memory_align, cases[i].memory);
+	}
+	close(fd);
+}
+
 TEST(file_can_discard_unless_its_file_system_is_known_not_to)
 {
 	struct medium medium = {.fd = open_file("file", 0)};
@@ -266,6 +298,7 @@ int main(void)
 		LIMITS_TEST(alignment_is_that_of_the_file_systems_device),
 		LIMITS_TEST(alignment_that_is_found_serves_whatever_is_in_the_file),
 		LIMITS_TEST(direct_disk_never_offers_less_than_its_device_takes),
+		LIMITS_TEST(direct_disk_of_a_file_system_that_tells_nothing_is_as_its_device),
 		LIMITS_TEST(file_can_discard_unless_its_file_system_is_known_not_to),
 		LIMITS_TEST(file_without_extents_has_no_cheap_zeroes),
 	};

@@ -11,11 +11,24 @@
 #include "core/sys.h"
 
 static struct medium medium;
+static unsigned naps, naps_until_release;
+static int held_fd; // of who has the lock meanwhile
+
+// Who waits for a lock waits here.
+int nanosleep(const struct timespec *time, struct timespec *rest)
+{
+	(void)time;
+	(void)rest;
+	if (++naps == naps_until_release)
+		close_fd(&held_fd);
+	return 0;
+}
 
 static int setup(void **state)
 {
 	(void)state;
-	medium.fd = -1;
+	medium.fd = held_fd = -1;
+	naps = naps_until_release = 0;
 	return 0;
 }
 
@@ -216,6 +229,38 @@ TEST(lock_that_is_not_taken_is_not_given_back)
 	close(fd);
 }
 
+TEST(lock_is_waited_for_as_long_as_a_dying_process_may_take)
+{
+	const char *path = unit_file("disk", 4096);
+	struct flock whole = {.l_whence = SEEK_SET, .l_type = F_WRLCK};
+
+	for (unsigned i = 1; i < 22; i++) {
+		naps = 0;
+		naps_until_release = i;
+		held_fd = open(path, O_RDWR | O_CLOEXEC);
+		assert_int_equal(fcntl(held_fd, F_OFD_SETLK, &whole), 0);
+		assert_int_equal(open_plain(path), i < 20 ? 0 : -EBUSY);
+		assert_int_equal(naps, i < 20 ? i : 19);
+		medium_close(&medium);
+		close_fd(&held_fd);
+	}
+}
+
+// An io_uring may keep the file for a moment, and who has handed it to us for longer.
+TEST(lock_that_is_taken_is_given_back_though_others_have_the_file)
+{
+	const char *path = unit_file("disk", 4096);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	char name[16];
+
+	snprintf(name, sizeof(name), "fd:%d", dup(fd));
+	assert_int_equal(open_with(name, false, MEDIUM_LOCK_AUTO), 0);
+	assert_int_equal(lock_elsewhere(path, F_RDLCK, 0, 0), -EAGAIN);
+	medium_close(&medium);
+	assert_int_equal(lock_elsewhere(path, F_WRLCK, 0, 0), 0);
+	close(fd);
+}
+
 #define LOCK_TEST(name) RUN_WITH(setup, name, teardown)
 
 int main(void)
@@ -226,6 +271,8 @@ int main(void)
 		LOCK_TEST(locks_can_be_chosen),
 		LOCK_TEST(locks_tell_programs_of_qemu_what_is_done_and_what_is_borne),
 		LOCK_TEST(locks_of_programs_of_qemu_and_of_whole_files_are_respected),
+		LOCK_TEST(lock_is_waited_for_as_long_as_a_dying_process_may_take),
+		LOCK_TEST(lock_that_is_taken_is_given_back_though_others_have_the_file),
 		LOCK_TEST(lock_that_is_not_taken_is_not_given_back),
 		LOCK_TEST(lock_that_is_handed_over_is_taken_and_given_back_by_whoever_needs_it),
 	};

@@ -152,6 +152,10 @@ TEST(missing_file_is_told_by_its_name)
 	assert_non_null(strstr(unit_captured(), "missing"));
 	assert_int_equal(result, -ENOENT);
 	assert_true(medium.fd < 0);
+	unit_capture(STDERR_FILENO);
+	result = open_with(unit_path("missing"), false, true, MEDIUM_LOCK_AUTO);
+	assert_null(strstr(unit_captured(), "does not support"));
+	assert_int_equal(result, -ENOENT);
 }
 
 TEST(what_is_no_disk_is_refused)
