@@ -247,6 +247,7 @@ static void start(const char *path, uint64_t without_features)
 
 static void turn_cache(uint8_t on)
 {
+	disk->interruptions = interruptions;
 	must("the write cache",
 	     frontend_set_config(&vm.frontend, offsetof(struct vm_blk_config, writeback), 1, 0,
 				 &on));
