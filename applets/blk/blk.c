@@ -301,12 +301,12 @@ static int set_up(struct blk *blk, const struct applet_arguments *arguments)
 	blk->read_only = blk->medium.read_only;
 	error = blk_set_geometry(blk, block_size, options->discard == DISCARD_UNMAP);
 	if (error)
-		medium_close(&blk->medium);
+		return error;
 	choose_engine(blk, options->engine);
 	blk->lock_handover = options->medium.lock_handover && blk->medium.fd >= 0;
 	blk->device.main_fd = blk->medium.fd;
 	blk->device.worker_fds = blk->engine->worker_fds + (blk->stop_when_full ? 1 : 0);
-	return error;
+	return 0;
 }
 
 static unsigned blk_inherited_fds(const void *values, int *fds, unsigned most)
@@ -316,6 +316,15 @@ static unsigned blk_inherited_fds(const void *values, int *fds, unsigned most)
 	assert(most > 0);
 	*fds = options->medium.path ? medium_fd_number(options->medium.path) : -1;
 	return *fds >= 0 ? 1 : 0;
+}
+
+static void blk_close(struct device *device)
+{
+	struct blk *blk = blk_of(device);
+
+	medium_close(&blk->medium);
+	close_fd(&blk->fence_fd);
+	free(blk);
 }
 
 static int blk_open(const struct applet_arguments *arguments, struct device **device)
@@ -334,23 +343,13 @@ static int blk_open(const struct applet_arguments *arguments, struct device **de
 	blk->stop_when_full = options->on_enospc == ON_ENOSPC_STOP;
 	blk->configured_write_cache = options->cache == CACHE_WRITEBACK;
 	blk->write_cache = blk->configured_write_cache;
+	blk->medium.fd = -1;
 	error = set_up(blk, arguments);
-	if (error) {
-		close_fd(&blk->fence_fd);
-		free(blk);
-		return error;
-	}
-	*device = &blk->device;
-	return 0;
-}
-
-static void blk_close(struct device *device)
-{
-	struct blk *blk = blk_of(device);
-
-	medium_close(&blk->medium);
-	close_fd(&blk->fence_fd);
-	free(blk);
+	if (error)
+		blk_close(&blk->device);
+	else
+		*device = &blk->device;
+	return error;
 }
 
 extern const struct applet blk_applet;
