@@ -218,8 +218,8 @@ TEST(requests_wait_for_room_while_others_go_on)
 	assert_int_equal(unit_count(said, "\n"), 2);
 	assert_int_equal(unit_count(said, "the host has no room for the disk: requests wait"), 1);
 	assert_int_equal(unit_count(said, "the host has room for the disk again"), 1);
-	unit_expect_zeroes(disk_path, 0, HOST_SLOTS * 4096);
-	unit_expect_pattern(disk_path, HOST_SLOTS * 4096, 4096);
+	unit_expect_zeroes(disk_path, 0, HOST_SLOTS * UINT64_C(4096));
+	unit_expect_pattern(disk_path, HOST_SLOTS * UINT64_C(4096), 4096);
 }
 
 // They have nothing that others could need: a misaligned read finds a bounce buffer.
@@ -236,8 +236,8 @@ TEST(misaligned_requests_wait_without_their_bounce_buffers)
 	assert_int_equal(vm_disk_request(&disk.disk, VM_BLK_T_IN, 64, 4096), VM_BLK_S_OK);
 	__atomic_store_n(&host.write_error, 0, __ATOMIC_RELAXED);
 	unit_expect_answers(VM_BLK_S_OK);
-	unit_expect_zeroes(disk_path, 0, HOST_SLOTS * 4096);
-	unit_expect_pattern(disk_path, HOST_SLOTS * 4096, 4096);
+	unit_expect_zeroes(disk_path, 0, HOST_SLOTS * UINT64_C(4096));
+	unit_expect_pattern(disk_path, HOST_SLOTS * UINT64_C(4096), 4096);
 }
 
 TEST(ranges_wait_for_room_too)
@@ -252,7 +252,7 @@ TEST(ranges_wait_for_room_too)
 	unit_wait(wait_for_room, &wanted);
 	__atomic_store_n(&host.write_error, 0, __ATOMIC_RELAXED);
 	unit_expect_answers(VM_BLK_S_OK);
-	unit_expect_zeroes(disk_path, 0, HOST_SLOTS * 4096);
+	unit_expect_zeroes(disk_path, 0, HOST_SLOTS * UINT64_C(4096));
 }
 
 TEST(what_waits_for_room_fails_when_its_ring_stops)
