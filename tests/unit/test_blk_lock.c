@@ -15,6 +15,7 @@ static unsigned naps, naps_until_release;
 static int held_fd; // of who has the lock meanwhile
 
 // Who waits for a lock waits here.
+// NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): the C library's names are reserved
 int nanosleep(const struct timespec *time, struct timespec *rest)
 {
 	(void)time;

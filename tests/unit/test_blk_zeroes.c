@@ -57,6 +57,12 @@ TEST(ring_that_stops_has_written_its_zeroes)
 
 // ---- ranges
 
+// A turn of the worker may be two of the ring's: one that it asked for and one that the driver did.
+static void expect_turns(u64 ranges)
+{
+	assert_in_range(host.most_steps_in_a_turn, ranges, 2 * ranges);
+}
+
 // A turn of a ring ends after the work of 1 MiB of data; a range counts as a 64th of its length.
 TEST(long_ranges_give_way_to_other_rings)
 {
@@ -69,7 +75,7 @@ TEST(long_ranges_give_way_to_other_rings)
 			unit_add_range(i, types[kind], 0, HOST_DISK_LEN);
 		vm_ring_kick(&disk.vm.rings[0]);
 		unit_expect_answers(VM_BLK_S_OK);
-		assert_int_equal(host.most_steps_in_a_turn, (1 << 20) / (HOST_DISK_LEN / 64));
+		expect_turns((1 << 20) / (HOST_DISK_LEN / 64));
 		unit_expect_zeroes(disk_path, 0, HOST_DISK_LEN);
 		unit_disk_close(&disk);
 	}
@@ -86,7 +92,7 @@ TEST(edges_of_ranges_give_way_to_other_rings)
 		unit_add_zeroes(i, begin, len);
 	vm_ring_kick(&disk.vm.rings[0]);
 	unit_expect_answers(VM_BLK_S_OK);
-	assert_in_range(host.most_steps_in_a_turn, (1 << 20) / len, (1 << 20) / block);
+	expect_turns((1 << 20) / len);
 	unit_expect_pattern(disk_path, 0, begin);
 	unit_expect_zeroes(disk_path, begin, len);
 	unit_expect_pattern(disk_path, begin + len, block);
