@@ -181,7 +181,7 @@ static void expect_bad_header(u32 flags, u32 size)
 
 	send_bytes(&header, sizeof(header), &event_fd, 1);
 	assert_int_equal(receive(), -EPROTO);
-	teardown(NULL);
+	assert_int_equal(teardown(NULL), 0);
 	assert_int_equal(setup(NULL), 0);
 }
 
@@ -214,7 +214,7 @@ TEST(front_end_may_go_in_the_middle_of_a_header_or_payload)
 		send_bytes(&packet, len, &event_fd, 1);
 		frontend_close(&frontend);
 		assert_int_equal(receive(), -ENOTCONN);
-		teardown(NULL);
+		assert_int_equal(teardown(NULL), 0);
 		assert_int_equal(setup(NULL), 0);
 	}
 }
@@ -268,9 +268,33 @@ TEST(fds_in_the_middle_of_a_message_are_not_trusted)
 		assert_int_equal(receive(), 0);
 		send_bytes((u8 *)&packet + first, packet_len(&packet) - first, &event_fd, 1);
 		assert_int_equal(receive(), -EPROTO);
-		teardown(NULL);
+		assert_int_equal(teardown(NULL), 0);
 		assert_int_equal(setup(NULL), 0);
 	}
+}
+
+// Those of both pieces are closed, also if they are more than one message can have.
+TEST(fds_with_each_piece_of_a_header_are_not_trusted)
+{
+	static const size_t counts[][2] = {{1, 1}, {2, 3}, {MESSAGE_MAX_FDS, MESSAGE_MAX_FDS}};
+	struct packet packet = packet_of(VU_SET_MEM_TABLE, VU_VERSION, 72);
+	int fds[MESSAGE_MAX_FDS];
+
+	for (unsigned i = 0; i < MESSAGE_MAX_FDS; i++)
+		fds[i] = event_fd;
+	for (unsigned i = 0; i < ARRAY_SIZE(counts); i++)
+		for (size_t first = 1; first < sizeof(packet.header); first += 5) {
+			send_bytes(&packet, first, fds, counts[i][0]);
+			assert_int_equal(receive(), 0);
+			assert_int_equal(connection.message.fd_count, counts[i][0]);
+			send_bytes((u8 *)&packet + first, packet_len(&packet) - first, fds,
+				   counts[i][1]);
+			assert_int_equal(receive(), -EPROTO);
+			assert_int_equal(teardown(NULL), 0);
+			assert_int_equal(setup(NULL), 0);
+			for (unsigned j = 0; j < MESSAGE_MAX_FDS; j++)
+				fds[j] = event_fd;
+		}
 }
 
 TEST(fds_that_were_lost_for_lack_of_room_end_the_connection)
@@ -389,6 +413,7 @@ int main(void)
 		CONNECTION_TEST(fds_can_be_taken_out_of_a_message_once),
 		CONNECTION_TEST(as_many_fds_as_the_kernel_passes_are_received),
 		CONNECTION_TEST(fds_in_the_middle_of_a_message_are_not_trusted),
+		CONNECTION_TEST(fds_with_each_piece_of_a_header_are_not_trusted),
 		CONNECTION_TEST(fds_that_were_lost_for_lack_of_room_end_the_connection),
 		CONNECTION_TEST(reply_names_its_request_and_is_whole),
 		CONNECTION_TEST(front_end_that_reads_no_replies_is_given_up),
