@@ -2,8 +2,10 @@
 // Tests of core/sys.h and core/sys.c.
 #include "tests/unit/unit.h"
 
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "core/sys.h"
 
@@ -67,15 +69,67 @@ TEST(event_is_signalled_even_if_its_counter_is_full)
 	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	eventfd_t value;
 
-	sys_event_signal(fd);
-	sys_event_signal(fd);
+	assert_true(sys_event_signal(fd));
+	assert_true(sys_event_signal(fd));
 	assert_int_equal(eventfd_read(fd, &value), 0);
 	assert_int_equal(value, 2);
 	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
-	sys_event_signal(fd);
+	assert_true(sys_event_signal(fd));
 	assert_int_equal(eventfd_read(fd, &value), 0);
 	assert_true(value == UINT64_MAX - 1);
 	close(fd);
+}
+
+// It waits until a signal ends that, and is not tried again.
+TEST(event_that_somebody_has_made_to_block_is_given_up_with_a_signal)
+{
+	int fd = unit_full_eventfd();
+	eventfd_t value;
+
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	unit_interrupt(true);
+	assert_false(sys_event_signal(fd));
+	unit_interrupt(false);
+	assert_int_equal(eventfd_read(fd, &value), 0);
+	assert_true(value == UINT64_MAX - 1);
+	close(fd);
+}
+
+static bool lingers(int fd)
+{
+	struct linger linger = {0};
+	socklen_t len = sizeof(linger);
+
+	assert_int_equal(getsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, &len), 0);
+	return linger.l_onoff;
+}
+
+TEST(socket_of_a_stranger_does_not_linger_when_it_is_closed)
+{
+	const struct linger long_time = {.l_onoff = 1, .l_linger = 60};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), other = dup(fd);
+
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &long_time, sizeof(long_time)), 0);
+	assert_true(lingers(other));
+	sys_close_strange(&fd);
+	assert_int_equal(fd, -1);
+	assert_false(lingers(other));
+	sys_close_strange(&fd);
+	assert_int_equal(fd, -1);
+	close(other);
+}
+
+TEST(socket_of_the_unix_family_is_told_from_all_else)
+{
+	int fds[] = {socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
+		     socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
+		     eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(fds); i++) {
+		assert_int_equal(sys_is_unix_socket(fds[i]), i == 0 && fds[i] >= 0);
+		close_fd(&fds[i]);
+	}
+	assert_false(sys_is_unix_socket(-1));
 }
 
 int main(void)
@@ -87,6 +141,9 @@ int main(void)
 		RUN(reserving_nothing_still_answers_memory),
 		RUN(impossible_reservation_is_refused),
 		RUN(event_is_signalled_even_if_its_counter_is_full),
+		RUN(event_that_somebody_has_made_to_block_is_given_up_with_a_signal),
+		RUN(socket_of_a_stranger_does_not_linger_when_it_is_closed),
+		RUN(socket_of_the_unix_family_is_told_from_all_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests of core/vring.c: what all ring layouts have in common.
+#include "core/vring_layout.h"
 #include "tests/unit/ring.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 static struct unit_ring ring;
@@ -195,6 +197,68 @@ TEST(descriptors_and_tables_are_only_read)
 
 #define RING_TEST(name) RUN_WITH(setup, name, teardown)
 
+// ---- whoever else has an eventfd may make it a blocking one
+
+// Full, and it blocks.
+static int blocking_fd(void)
+{
+	int fd = unit_full_eventfd();
+
+	assert_int_equal(fcntl(fd, F_SETFL, 0), 0);
+	return fd;
+}
+
+TEST(call_fd_that_has_blocked_is_given_up)
+{
+	vring_set_call_fd(&ring.vring, blocking_fd());
+	unit_interrupt(true);
+	vring_signal_owed(&ring.vring);
+	unit_interrupt(false);
+	assert_int_equal(ring.vring.call_fd, -1);
+	vring_call(&ring.vring);
+}
+
+TEST(err_fd_that_has_blocked_is_given_up)
+{
+	vring_set_err_fd(&ring.vring, blocking_fd());
+	unit_interrupt(true);
+	vring_break(&ring.vring, "for a reason");
+	unit_interrupt(false);
+	assert_int_equal(ring.vring.err_fd, -1);
+	vring_signal_err(&ring.vring);
+}
+
+// A full one that does not block has told what there is to tell.
+TEST(full_fds_that_do_not_block_stay)
+{
+	vring_set_call_fd(&ring.vring, unit_full_eventfd());
+	vring_set_err_fd(&ring.vring, unit_full_eventfd());
+	vring_call(&ring.vring);
+	vring_break(&ring.vring, "for a reason");
+	assert_true(ring.vring.call_fd >= 0);
+	assert_true(ring.vring.err_fd >= 0);
+}
+
+// It is the session's, so it stays open; the ring leaves it alone until it is placed again, which a new log does.
+TEST(log_fd_that_has_blocked_is_left_alone_until_the_ring_is_placed_again)
+{
+	struct dirty_log log = {.event_fd = blocking_fd()};
+
+	ring.log = &log;
+	assert_int_equal(unit_ring_place(&ring, 0, 0), 0);
+	unit_interrupt(true);
+	vring_publish(&ring.vring);
+	unit_interrupt(false);
+	assert_true(ring.vring.log_fd_dead);
+	vring_publish(&ring.vring); // else it would wait for ever
+	assert_int_equal(fcntl(log.event_fd, F_SETFL, O_NONBLOCK), 0);
+	vm_ring_eventfd_read(log.event_fd);
+	assert_int_equal(unit_ring_place(&ring, 0, 0), 0);
+	vring_publish(&ring.vring);
+	assert_true(unit_is_readable(log.event_fd));
+	close(log.event_fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +272,10 @@ int main(void)
 		RING_TEST(replaced_and_final_eventfds_are_closed),
 		RING_TEST(answers_wait_for_those_before_them_if_in_order),
 		RING_TEST(descriptors_and_tables_are_only_read),
+		RING_TEST(call_fd_that_has_blocked_is_given_up),
+		RING_TEST(err_fd_that_has_blocked_is_given_up),
+		RING_TEST(full_fds_that_do_not_block_stay),
+		RING_TEST(log_fd_that_has_blocked_is_left_alone_until_the_ring_is_placed_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

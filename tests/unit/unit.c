@@ -6,9 +6,12 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <time.h>
 
 enum { WAIT_MS = 10000 };
@@ -131,4 +134,29 @@ void unit_share(struct guest_memory *memory, const struct vm_memory *vm)
 						  wire->size, wire->mmap_offset, vm->regions[i].fd),
 				 0);
 	}
+}
+
+static void interrupt(int number)
+{
+	(void)number;
+}
+
+void unit_interrupt(bool on)
+{
+	const struct sigaction action = {.sa_handler = interrupt}; // calls are not restarted
+	const struct timeval moment = {.tv_usec = on ? 1000 : 0};
+	const struct itimerval timer = {.it_interval = moment, .it_value = moment};
+
+	if (on)
+		assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
+}
+
+int unit_full_eventfd(void)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	assert_true(fd >= 0);
+	assert_int_equal(eventfd_write(fd, UINT64_MAX - 1), 0);
+	return fd;
 }

@@ -50,5 +50,11 @@ bool unit_is_readable(int fd);
 void unit_wait(bool (*condition)(const void *context), const void *context);
 void unit_wait_readable(int fd);
 
+// While it is on, a signal comes every millisecond and ends whatever call of this thread waits.
+void unit_interrupt(bool on);
+
+// An eventfd that is full, so that whoever signals it would wait were it not nonblocking.
+int unit_full_eventfd(void);
+
 // Adds all regions that the front-end has to the core's guest memory.
 void unit_share(struct guest_memory *memory, const struct vm_memory *vm);
