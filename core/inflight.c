@@ -91,8 +91,6 @@ int inflight_begin(struct inflight *inflight, u16 num, bool packed)
 		return INFLIGHT_OURS;
 	if (inflight->fresh)
 		use = check_head(inflight, num);
-	if (use < 0)
-		return use;
 	inflight_forget(inflight);
 	inflight->num = num;
 	inflight->packed = packed;

@@ -82,6 +82,31 @@ TEST(configuration_is_zero_behind_its_end)
 	}
 }
 
+static pthread_t asked;
+
+static size_t note_thread(const struct device *device, u8 *config)
+{
+	(void)device;
+	(void)config;
+	asked = pthread_self();
+	return 0;
+}
+
+// A device with one worker may change it at any time there, the others only while no ring runs.
+TEST(configuration_is_read_on_the_worker_only_if_there_is_one)
+{
+	u8 config[DEVICE_MAX_CONFIG];
+
+	echo.ops.config = note_thread;
+	device_config(&echo.device, &worker, config);
+	assert_true(pthread_equal(asked, pthread_self()));
+	echo.ops.one_worker = true;
+	device_config(&echo.device, &worker, config);
+	assert_true(pthread_equal(asked, worker.thread));
+	echo.ops.config = NULL;
+	assert_int_equal(device_config(&echo.device, &worker, config), 0);
+}
+
 TEST(operations_that_a_device_lacks_do_nothing)
 {
 	u8 config[DEVICE_MAX_CONFIG];
@@ -121,6 +146,7 @@ int main(void)
 		DEVICE_TEST(operations_run_on_the_worker_and_have_run_when_the_call_returns),
 		DEVICE_TEST(error_of_an_operation_is_answered),
 		DEVICE_TEST(configuration_is_zero_behind_its_end),
+		DEVICE_TEST(configuration_is_read_on_the_worker_only_if_there_is_one),
 		DEVICE_TEST(operations_that_a_device_lacks_do_nothing),
 		DEVICE_TEST(change_of_the_configuration_is_signalled_to_whoever_listens),
 	};

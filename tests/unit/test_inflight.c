@@ -297,6 +297,7 @@ TEST(packed_region_with_nonsense_breaks_the_ring)
 
 	DISTRUST(packed->version = 0xffff);
 	DISTRUST(packed->used_idx = SIZE);
+	DISTRUST(packed->old_used_idx = SIZE);
 	DISTRUST(packed->old_used_idx = 0xffff);
 	DISTRUST(packed->used_wrap = 2);
 	DISTRUST(packed->old_used_wrap = 255);
