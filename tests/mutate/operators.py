@@ -43,7 +43,7 @@ def mutants(line):
         found.append(('drop-check', f'{condition[1]}0 && ({condition[2]}){condition[3]}'))
         found.append(('always', f'{condition[1]}1 || ({condition[2]}){condition[3]}'))
     indent = line[:len(line) - len(line.lstrip())]
-    if CALL.match(line) and not re.search(r'\b(assert|log_\w+|return)\b', line):
+    if CALL.match(line) and not re.search(r'\b(assert|log_\w+|return|crash_point)\b', line):
         found.append((drop_name(line), f'{indent};'))
     elif STORE.match(line) and not DECLARATION.match(line):
         found.append(('drop-store', f'{indent};'))

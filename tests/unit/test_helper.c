@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "core/helper.h"
 
@@ -65,6 +66,29 @@ static void read_answer(u8 command, void *bytes, size_t len)
 	close(fd);
 }
 
+static void serve_late(void *context, int socket)
+{
+	const struct timespec moment = {.tv_nsec = 20000000};
+	u8 command;
+
+	while (helper_next(socket, &command)) {
+		nanosleep(&moment, NULL); // who asks is interrupted meanwhile
+		helper_answer(socket, *(int *)context);
+	}
+}
+
+TEST(answer_is_waited_for_although_signals_come)
+{
+	int error = -ENOTTY, late = helper_start("helper", serve_late, &error);
+
+	assert_true(late >= 0);
+	unit_interrupt(true);
+	assert_int_equal(helper_ask(late, GIVE_ERROR), -ENOTTY);
+	unit_interrupt(false);
+	close(late);
+	assert_true(wait(NULL) > 0);
+}
+
 TEST(fd_comes_across)
 {
 	char byte = 0;
@@ -121,6 +145,7 @@ TEST(killed_it_answers_no_more)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		HELPER_TEST(answer_is_waited_for_although_signals_come),
 		HELPER_TEST(fd_comes_across),
 		HELPER_TEST(errno_comes_across),
 		HELPER_TEST(fd_for_which_we_have_no_number_is_an_error),

@@ -103,6 +103,24 @@ TEST(clients_are_accepted_one_after_the_other)
 	assert_int_equal(listener_accept(&listener), -EAGAIN);
 }
 
+TEST(abstract_socket_has_a_nul_before_its_name_and_no_file)
+{
+	char name[64];
+	struct sockaddr_un address;
+	int client = new_socket(SOCK_STREAM);
+
+	snprintf(name, sizeof(name), "@vhost-multi-unit-%d", (int)getpid());
+	assert_int_equal(listener_open_path(&listener, name, FILE_ACCESS(0600)), 0);
+	assert_int_not_equal(access(name, F_OK), 0);
+	address = address_of(name);
+	address.sun_path[0] = '\0';
+	assert_int_equal(
+		connect(client, (struct sockaddr *)&address,
+			(socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(name))),
+		0);
+	expect_connected(listener_accept(&listener), client);
+}
+
 TEST(accepted_socket_neither_blocks_nor_is_inherited)
 {
 	int client, fd;
@@ -398,6 +416,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		LISTENER_TEST(clients_are_accepted_one_after_the_other),
+		LISTENER_TEST(abstract_socket_has_a_nul_before_its_name_and_no_file),
 		LISTENER_TEST(accepted_socket_neither_blocks_nor_is_inherited),
 		LISTENER_TEST(client_that_has_gone_again_does_no_harm),
 		LISTENER_TEST(socket_file_has_the_permissions_asked_for_whatever_the_umask),

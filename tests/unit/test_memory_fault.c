@@ -104,6 +104,26 @@ TEST(noted_fault_can_be_cleared_and_comes_again)
 	assert_true(memory_fault_happened());
 }
 
+// What else a front-end shares may go, too: its log and its region of chains in flight.
+TEST(other_maps_that_are_watched_may_go)
+{
+	for (unsigned slot = 0; slot < MEMORY_FAULT_OTHER_MAPS; slot++) {
+		int other = vm_memory_file(PAGE);
+		struct shared_map map = {0};
+
+		assert_int_equal(shared_map_open(&map, "map", PAGE, 0, other), 0);
+		catch_faults();
+		memory_fault_watch(slot, &map);
+		assert_int_equal(ftruncate(other, 0), 0);
+		*(volatile u8 *)map.bytes = 9;
+		assert_true(memory_fault_happened());
+		assert_int_equal(*(volatile u8 *)map.bytes, 9);
+		memory_fault_release(); // and forgets it
+		shared_map_close(&map);
+		close(other);
+	}
+}
+
 // A fault that has nothing to do with the guest must not be passed over.
 TEST(fault_outside_guest_memory_ends_the_process)
 {
@@ -268,6 +288,7 @@ int main(void)
 		FAULT_TEST(access_to_memory_that_has_gone_is_noted_and_goes_on),
 		FAULT_TEST(copies_out_of_memory_that_has_gone_go_on),
 		FAULT_TEST(noted_fault_can_be_cleared_and_comes_again),
+		FAULT_TEST(other_maps_that_are_watched_may_go),
 		FAULT_TEST(fault_outside_guest_memory_ends_the_process),
 		FAULT_TEST(one_page_takes_the_place_of_all_that_has_gone),
 		FAULT_TEST(rest_of_a_huge_page_stays_away_from_system_calls),

@@ -299,6 +299,25 @@ TEST(region_that_is_refused_leaves_the_others)
 	assert_int_equal(desk.session.memory.count, 1);
 }
 
+// What the kernel does not let us wait for would be read as zeroes.
+TEST(memory_that_cannot_be_registered_is_not_shared)
+{
+	struct vu_single_region region = {.region = desk.vm.regions[0].wire};
+	int userfaultfd;
+
+	advise();
+	assert_int_equal(say_listen(), 0);
+	userfaultfd = desk.session.postcopy.fd;
+	desk.session.postcopy.fd = fault_event_fd; // is none
+	assert_true(desk_say(&desk, DESK_MEMORY, 0) < 0);
+	assert_true(desk_send(&desk, VU_ADD_MEM_REG, VU_VERSION, &region, sizeof(region),
+			      &desk.vm.regions[0].fd, 1) < 0);
+	desk.session.postcopy.fd = userfaultfd;
+	desk_expect_no_reply(&desk);
+	assert_int_equal(desk.session.memory.count, 0);
+	assert_false(desk.session.postcopy.awaited);
+}
+
 TEST(after_the_end_memory_is_like_any_other)
 {
 	struct echo_slot slot = missing_slot();
@@ -395,6 +414,7 @@ int main(void)
 		POSTCOPY_TEST(slots_come_one_by_one_with_one_word_for_all),
 		POSTCOPY_TEST(slot_can_be_taken_away_with_a_word_behind),
 		POSTCOPY_TEST(region_that_is_refused_leaves_the_others),
+		POSTCOPY_TEST(memory_that_cannot_be_registered_is_not_shared),
 		POSTCOPY_TEST(after_the_end_memory_is_like_any_other),
 		POSTCOPY_TEST(front_end_that_goes_leaves_no_worker_waiting),
 		POSTCOPY_TEST(end_of_a_session_that_waits_for_nothing_takes_no_memory_away),

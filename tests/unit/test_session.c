@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "core/log.h"
+
 static struct desk desk;
 
 static int setup(void **state)
@@ -375,6 +377,32 @@ TEST(ring_that_is_stopped_while_it_waits_keeps_its_place)
 	assert_true(desk_ring_works(&desk, 0));
 }
 
+TEST(configuration_is_offered_only_by_a_device_that_has_one)
+{
+	const u64 config = BIT64(VHOST_USER_PROTOCOL_F_CONFIG);
+
+	assert_true(session_offered_protocol_features(&desk.session) & config);
+	desk.echo.ops.config = NULL;
+	assert_false(session_offered_protocol_features(&desk.session) & config);
+}
+
+TEST(memory_that_nobody_has_written_is_said_once)
+{
+	const char *said;
+
+	log_init("unit", LOG_LEVEL_INFO);
+	unit_capture(STDERR_FILENO);
+	for (unsigned step = 0; step < 2 * DESK_WORDS; step++) {
+		assert_int_equal(
+			desk_say(&desk, (enum desk_word)(step % DESK_WORDS), step / DESK_WORDS), 0);
+		for (unsigned i = 0; i < desk.session.memory.count; i++)
+			desk.session.memory.regions[i].map.blank = true;
+	}
+	said = strstr(unit_captured(), "all of the guest's memory was empty");
+	assert_non_null(said);
+	assert_null(strstr(strchr(said, '\n'), "memory was empty"));
+}
+
 #define DESK_TEST(name) RUN_WITH(setup, name, teardown)
 
 int main(void)
@@ -384,6 +412,8 @@ int main(void)
 		DESK_TEST(device_that_names_no_queue_size_gets_the_default),
 		DESK_TEST(most_and_largest_rings_cost_no_memory_before_they_are_used),
 		DESK_TEST(offered_features_are_those_of_the_device_and_of_the_core),
+		DESK_TEST(configuration_is_offered_only_by_a_device_that_has_one),
+		DESK_TEST(memory_that_nobody_has_written_is_said_once),
 		DESK_TEST(nothing_starts_before_anything_is_said),
 		DESK_TEST(stopped_rings_all_go_on_where_they_were),
 		DESK_TEST(session_runs_while_one_ring_does),

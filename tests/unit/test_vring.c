@@ -197,6 +197,27 @@ TEST(descriptors_and_tables_are_only_read)
 
 #define RING_TEST(name) RUN_WITH(setup, name, teardown)
 
+TEST(memory_that_cannot_be_had_for_requests_is_an_error_that_leaves_nothing)
+{
+	struct vring vring;
+
+	assert_int_equal(vring_init(&vring, 5, 8, SIZE_MAX / 16, &ring.worker, &ring.wake),
+			 -ENOMEM);
+	assert_null(vring.table);
+	assert_null(vring.pool.chains);
+	assert_null(vring.inflight.batch);
+}
+
+TEST(driver_is_not_called_for_nothing)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		unit_ring_close(&ring);
+		unit_ring_open(&ring, 8, packed ? BIT64(VIRTIO_F_RING_PACKED) : 0, 0);
+		vring_publish(&ring.vring);
+		assert_int_equal(unit_ring_calls(&ring), 0);
+	}
+}
+
 // ---- whoever else has an eventfd may make it a blocking one
 
 // Full, and it blocks.
@@ -272,6 +293,8 @@ int main(void)
 		RING_TEST(replaced_and_final_eventfds_are_closed),
 		RING_TEST(answers_wait_for_those_before_them_if_in_order),
 		RING_TEST(descriptors_and_tables_are_only_read),
+		RING_TEST(memory_that_cannot_be_had_for_requests_is_an_error_that_leaves_nothing),
+		RING_TEST(driver_is_not_called_for_nothing),
 		RING_TEST(call_fd_that_has_blocked_is_given_up),
 		RING_TEST(err_fd_that_has_blocked_is_given_up),
 		RING_TEST(full_fds_that_do_not_block_stay),

@@ -48,6 +48,26 @@ TEST(call_runs_on_the_thread_of_the_worker_and_has_run_when_it_returns)
 	assert_false(pthread_equal(seen.thread, pthread_self()));
 }
 
+static void take_a_while(void *context)
+{
+	const struct timespec moment = {.tv_nsec = 20000000};
+
+	nanosleep(&moment, NULL);
+	look(context);
+}
+
+TEST(call_has_run_when_it_returns_although_signals_come)
+{
+	struct seen seen = {.count = 0};
+
+	unit_interrupt(true);
+	for (unsigned i = 1; i <= 3; i++) {
+		worker_call(&worker, take_a_while, &seen);
+		assert_int_equal(seen.count, i);
+	}
+	unit_interrupt(false);
+}
+
 TEST(thousands_of_calls_each_run_once)
 {
 	struct seen seen = {.count = 0};
@@ -224,6 +244,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WORKER_TEST(call_runs_on_the_thread_of_the_worker_and_has_run_when_it_returns),
+		WORKER_TEST(call_has_run_when_it_returns_although_signals_come),
 		WORKER_TEST(thousands_of_calls_each_run_once),
 		WORKER_TEST(worker_knows_its_index),
 		WORKER_TEST(device_can_watch_its_own_fd_on_the_worker),
