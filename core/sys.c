@@ -22,9 +22,9 @@ void sys_close_strange(int *fd)
 	close_fd(fd);
 }
 
-void *sys_reserve(size_t len)
+static void *map(size_t len)
 {
-	void *memory = mmap(NULL, len ? len : 1, PROT_READ | PROT_WRITE,
+	void *memory = mmap(NULL, len, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (memory == MAP_FAILED)
@@ -33,8 +33,36 @@ void *sys_reserve(size_t len)
 	return memory;
 }
 
+static size_t whole_pages(size_t len)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return len == 0 ? page : (len + page - 1) & ~(page - 1);
+}
+
+// Hundreds of pieces are reserved at each start: most come from a few large ones, which takes few calls.
+void *sys_reserve(size_t len)
+{
+	enum { CHUNK = 8 << 20, LARGE = CHUNK / 8 };
+	static u8 *chunk;
+	static size_t left;
+
+	if (len > LARGE)
+		return map(len);
+	len = whole_pages(len);
+	if (left < len) { // what is left costs nothing
+		chunk = map(CHUNK);
+		left = chunk ? CHUNK : 0;
+	}
+	if (!chunk)
+		return NULL;
+	left -= len;
+	chunk += len;
+	return chunk - len;
+}
+
 void sys_release(void *memory, size_t len)
 {
 	if (memory)
-		munmap(memory, len ? len : 1);
+		munmap(memory, len > 0 ? len : 1);
 }

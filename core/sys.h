@@ -20,7 +20,7 @@
 #define sys_int(call) ((int)sys(call))
 
 // Reserves `len` bytes of zeroed private memory that costs nothing until touched. NULL if refused.
-// Reserve before the lockdown; give back with sys_release().
+// Reserve before the lockdown, on one thread at a time; give back with sys_release().
 must_check void *sys_reserve(size_t len);
 void sys_release(void *memory, size_t len);
 
