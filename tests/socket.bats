@@ -14,6 +14,7 @@ setup() {
 
 teardown() {
 	[ -z "$helper" ] || kill -KILL "$helper" || true
+	pkill -KILL -f -- "--socket $socket( |\$)" || true # of those that start at once
 	tear_down
 }
 
