@@ -46,7 +46,7 @@ static bool is_served(const char *path)
 
 	if (fd < 0 || strlen(path) >= sizeof(address.sun_path))
 		return false;
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path));
 	error = sys_int(connect(fd, (const struct sockaddr *)&address, sizeof(address)));
 	return error == 0 || error == -EAGAIN;
 }

@@ -66,18 +66,18 @@ static void drop_reply(void)
 }
 
 struct statement {
-	u32 request;
+	u64 request;
 	const void *payload;
 	size_t len;
 	int fds[2];
 	size_t fd_count;
-	unsigned kept; // of its fds, when it has been said once
+	size_t kept; // of its fds, when it has been said once
 };
 
 static int say(const struct statement *what)
 {
-	int error = desk_send(&desk, what->request, VU_VERSION, what->payload, what->len, what->fds,
-			      what->fd_count);
+	int error = desk_send(&desk, (u32)what->request, VU_VERSION, what->payload, what->len,
+			      what->fds, what->fd_count);
 
 	drop_reply();
 	return error;

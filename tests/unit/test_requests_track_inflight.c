@@ -48,7 +48,7 @@ static int teardown(void **state)
 static void leave(u16 used, unsigned first, unsigned count)
 {
 	*region = (struct vu_inflight_split){.version = 1, .desc_num = DESK_SIZE, .used_idx = used};
-	for (unsigned i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		region->desc[2 * (first + i)].inflight = 1;
 		region->desc[2 * (first + i)].counter = i;
 	}
