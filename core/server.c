@@ -411,13 +411,9 @@ unsigned server_more_fds(const struct device *device, const struct server_option
 	       device->later_fds;
 }
 
-int server_init(struct server *server, struct device *device, struct listener *listener,
-		const struct server_options *options)
+// Member by member: the whole is large, and most of it is never touched.
+static void clear(struct server *server)
 {
-	int error;
-
-	// member by member: the whole is large, and most of it is never touched
-	server->device = device;
 	server->worker_count = 0;
 	server->session.queue_count = 0;
 	server->session.queues = NULL;
@@ -430,8 +426,6 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->leaving = false;
 	server->result = 0;
 	server->call_at_ns = 0;
-	server->listener = listener;
-	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
 	server->connection.fd = -1;
 	server->peer_fd = -1;
 	server->peer_has_ended = false;
@@ -440,6 +434,17 @@ int server_init(struct server *server, struct device *device, struct listener *l
 	server->listener_watch.ready = somebody_waits;
 	server->connection_watch.ready = connection_ready;
 	server->call_back_ms = CALL_BACK_FIRST_MS;
+}
+
+int server_init(struct server *server, struct device *device, struct listener *listener,
+		const struct server_options *options)
+{
+	int error;
+
+	clear(server);
+	server->device = device;
+	server->listener = listener;
+	server->exit_on_disconnect = options->exit_on_disconnect || listener->connected_fd >= 0;
 	server_catch_signals();
 	error = open_events(server);
 	if (!error)

@@ -71,20 +71,15 @@ void session_attach_inflight(struct session *session, unsigned queue_count)
 	}
 }
 
-int session_init(struct session *session, struct device *device, struct worker *workers,
-		 unsigned worker_count, u64 ring_features)
+// Member by member: the regions behind memory.count stay untouched.
+static void clear(struct session *session)
 {
-	int error;
-
-	session->device = device;
-	session->workers = workers;
 	session->queues = NULL;
 	session->queue_count = 0;
-	session->memory.count = 0; // the regions behind it stay untouched
+	session->memory.count = 0;
 	session->next_memory.count = 0;
 	session->config_changed = false;
 	session->ring_broke = false;
-	session->ring_features = ring_features;
 	session->postcopy = (struct postcopy){.fd = -1};
 	session->log = (struct dirty_log){.event_fd = -1};
 	session->inflight = (struct shared_map){0};
@@ -103,6 +98,17 @@ int session_init(struct session *session, struct device *device, struct worker *
 	session->protocol_features = 0;
 	session->features_refused = false;
 	session->status = 0;
+}
+
+int session_init(struct session *session, struct device *device, struct worker *workers,
+		 unsigned worker_count, u64 ring_features)
+{
+	int error;
+
+	clear(session);
+	session->device = device;
+	session->workers = workers;
+	session->ring_features = ring_features;
 	device_state_init(&session->state, device, workers);
 	error = init_queues(session, workers, worker_count);
 	if (!error)
