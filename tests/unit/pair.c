@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+struct pair pairs[PAIRS];
+
 static struct vm_memory vm;
 static struct guest_memory memory;
 static struct worker worker;
@@ -36,19 +38,45 @@ static void open_one(struct pair *pair, u64 features)
 	pair->vring.used = (void *)driver->used;
 }
 
-void pair_open(struct pair *pairs, unsigned count, u64 features)
+static int open_all(u64 features)
 {
 	memset(&vm, 0, sizeof(vm));
 	assert_true(vm_memory_add(&vm, UNIT_RING_GUEST, UNIT_RING_REGION, 0) >= 0);
 	unit_share(&memory, &vm);
 	assert_int_equal(event_loop_init(&worker.loop), 0);
-	for (unsigned i = 0; i < count; i++)
+	for (unsigned i = 0; i < PAIRS; i++)
 		open_one(&pairs[i], features);
+	return 0;
 }
 
-void pair_close(struct pair *pairs, unsigned count)
+int pair_setup_split(void **state)
 {
-	for (unsigned i = 0; i < count; i++) {
+	(void)state;
+	return open_all(0);
+}
+
+int pair_setup_split_event_idx(void **state)
+{
+	(void)state;
+	return open_all(BIT64(VIRTIO_F_EVENT_IDX));
+}
+
+int pair_setup_packed(void **state)
+{
+	(void)state;
+	return open_all(BIT64(VIRTIO_F_RING_PACKED));
+}
+
+int pair_setup_packed_event_idx(void **state)
+{
+	(void)state;
+	return open_all(BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX));
+}
+
+int pair_teardown(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < PAIRS; i++) {
 		pairs[i].vring.call_fd = -1;
 		vring_fini(&pairs[i].vring);
 		vm_ring_free(&pairs[i].driver);
@@ -56,6 +84,7 @@ void pair_close(struct pair *pairs, unsigned count)
 	event_loop_fini(&worker.loop);
 	guest_memory_clear(&memory);
 	vm_memory_free(&vm);
+	return 0;
 }
 
 void pair_add(struct pair *pair)

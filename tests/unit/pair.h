@@ -6,7 +6,7 @@
 #include "core/vring_layout.h"
 #include "tests/unit/ring.h"
 
-enum { PAIR_SIZE = 2 };
+enum { PAIR_SIZE = 2, PAIRS = 128 };
 
 struct pair {
 	struct vm_ring driver;
@@ -24,9 +24,19 @@ struct duel {
 };
 extern const struct duel pair_call_duel, pair_kick_duel;
 
-// `count` rings, all with the same features, until pair_close.
-void pair_open(struct pair *pairs, unsigned count, u64 features);
-void pair_close(struct pair *pairs, unsigned count);
+extern struct pair pairs[PAIRS];
+
+// A test of these rings, once with each layout, with the event index and without.
+#define PAIR_TESTS(name) \
+	RUN_WITH(pair_setup_split, name, pair_teardown), \
+		RUN_WITH(pair_setup_split_event_idx, name, pair_teardown), \
+		RUN_WITH(pair_setup_packed, name, pair_teardown), \
+		RUN_WITH(pair_setup_packed_event_idx, name, pair_teardown)
+int pair_setup_split(void **state);
+int pair_setup_split_event_idx(void **state);
+int pair_setup_packed(void **state);
+int pair_setup_packed_event_idx(void **state);
+int pair_teardown(void **state);
 
 // What a duel is made of.
 void pair_add(struct pair *pair);

@@ -8,7 +8,7 @@
 // behind what must not be changed by it
 #include "tests/unit/memory_model.h"
 
-static struct pair pair;
+static struct pair *const pair = &pairs[0];
 static const struct duel *duel;
 
 // core/endian.h again, and the two sources, under names of their own.
@@ -73,29 +73,29 @@ u32 vring_base(const struct vring *vring);
 
 static void prepare(void)
 {
-	duel->prepare(&pair);
+	duel->prepare(pair);
 }
 
 static void run_device(void)
 {
-	struct vring *vring = &pair.vring;
+	struct vring *vring = &pair->vring;
 
 	if (duel->answers)
-		pair.device_saw =
+		pair->device_saw =
 			vring->packed ? vring_packed_show(vring) : vring_split_show(vring);
 	else
-		pair.device_saw = vring->packed ? vring_packed_want_kick(vring, true)
-						: vring_split_want_kick(vring, true);
+		pair->device_saw = vring->packed ? vring_packed_want_kick(vring, true)
+						 : vring_split_want_kick(vring, true);
 }
 
 static void run_driver(void)
 {
-	duel->driver(&pair);
+	duel->driver(pair);
 }
 
 static void check(void)
 {
-	duel->check(&pair);
+	duel->check(pair);
 }
 
 static void go_through_all_orders(const struct duel *of)
@@ -114,53 +114,11 @@ TEST(device_that_goes_to_sleep_is_kicked_or_sees_the_chain)
 	go_through_all_orders(&pair_kick_duel);
 }
 
-static int open_pair(u64 features)
-{
-	pair_open(&pair, 1, features);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	pair_close(&pair, 1);
-	return 0;
-}
-
-static int setup_split(void **state)
-{
-	(void)state;
-	return open_pair(0);
-}
-
-static int setup_split_event_idx(void **state)
-{
-	(void)state;
-	return open_pair(BIT64(VIRTIO_F_EVENT_IDX));
-}
-
-static int setup_packed(void **state)
-{
-	(void)state;
-	return open_pair(BIT64(VIRTIO_F_RING_PACKED));
-}
-
-static int setup_packed_event_idx(void **state)
-{
-	(void)state;
-	return open_pair(BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX));
-}
-
-#define ALL(name) \
-	RUN_WITH(setup_split, name, teardown), RUN_WITH(setup_split_event_idx, name, teardown), \
-		RUN_WITH(setup_packed, name, teardown), \
-		RUN_WITH(setup_packed_event_idx, name, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ALL(driver_that_goes_to_sleep_is_called_or_sees_the_answer),
-		ALL(device_that_goes_to_sleep_is_kicked_or_sees_the_chain),
+		PAIR_TESTS(driver_that_goes_to_sleep_is_called_or_sees_the_answer),
+		PAIR_TESTS(device_that_goes_to_sleep_is_kicked_or_sees_the_chain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

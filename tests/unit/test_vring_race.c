@@ -12,50 +12,12 @@ enum { ROUNDS = 20 }; // it looks at each access, not at what two processors mak
 #else
 enum { ROUNDS = 3000 };
 #endif
-enum { RINGS = 128, STREAM = 5000, SIDE_BY_SIDE = 200 };
+enum { STREAM = 5000, SIDE_BY_SIDE = 200 };
 
-static struct pair pairs[RINGS];
 static unsigned arrived; // how often a thread has come to a meeting
 static struct {
 	_Alignas(128) unsigned next; // its next ring
 } lanes[2];
-
-static int open_pairs(u64 features)
-{
-	pair_open(pairs, RINGS, features);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	pair_close(pairs, RINGS);
-	return 0;
-}
-
-static int setup_split(void **state)
-{
-	(void)state;
-	return open_pairs(0);
-}
-
-static int setup_split_event_idx(void **state)
-{
-	(void)state;
-	return open_pairs(BIT64(VIRTIO_F_EVENT_IDX));
-}
-
-static int setup_packed(void **state)
-{
-	(void)state;
-	return open_pairs(BIT64(VIRTIO_F_RING_PACKED));
-}
-
-static int setup_packed_event_idx(void **state)
-{
-	(void)state;
-	return open_pairs(BIT64(VIRTIO_F_RING_PACKED) | BIT64(VIRTIO_F_EVENT_IDX));
-}
 
 // ---- duels ----
 
@@ -73,7 +35,7 @@ static void meet(unsigned count)
 // Goes side by side with the other thread, as far as that runs now.
 static void run_lane(unsigned own, void (*step)(struct pair *))
 {
-	for (unsigned i = 0; i < RINGS; i++) {
+	for (unsigned i = 0; i < PAIRS; i++) {
 		__atomic_store_n(&lanes[own].next, i, __ATOMIC_RELAXED);
 		for (unsigned tries = 0; tries < SIDE_BY_SIDE; tries++)
 			if (__atomic_load_n(&lanes[!own].next, __ATOMIC_RELAXED) >= i)
@@ -111,13 +73,13 @@ static void race(const struct duel *duel)
 	arrived = 0;
 	assert_int_equal(pthread_create(&thread, NULL, be_device, (void *)(uintptr_t)duel), 0);
 	for (unsigned round = 1; round <= ROUNDS; round++) {
-		for (unsigned i = 0; i < RINGS; i++)
+		for (unsigned i = 0; i < PAIRS; i++)
 			duel->prepare(&pairs[i]);
 		lanes[0].next = lanes[1].next = 0;
 		meet(2 * round - 1);
 		run_lane(0, duel->driver);
 		meet(2 * round);
-		for (unsigned i = 0; i < RINGS; i++)
+		for (unsigned i = 0; i < PAIRS; i++)
 			duel->check(&pairs[i]);
 	}
 	assert_int_equal(pthread_join(thread, NULL), 0);
@@ -176,17 +138,12 @@ TEST(answer_is_whole_when_the_driver_sees_it)
 	assert_int_equal(pthread_join(thread, NULL), 0);
 }
 
-#define ALL(name) \
-	RUN_WITH(setup_split, name, teardown), RUN_WITH(setup_split_event_idx, name, teardown), \
-		RUN_WITH(setup_packed, name, teardown), \
-		RUN_WITH(setup_packed_event_idx, name, teardown)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ALL(driver_that_goes_to_sleep_is_called_or_sees_the_answer),
-		ALL(device_that_goes_to_sleep_is_kicked_or_sees_the_chain),
-		ALL(answer_is_whole_when_the_driver_sees_it),
+		PAIR_TESTS(driver_that_goes_to_sleep_is_called_or_sees_the_answer),
+		PAIR_TESTS(device_that_goes_to_sleep_is_kicked_or_sees_the_chain),
+		PAIR_TESTS(answer_is_whole_when_the_driver_sees_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
